@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which plugins are installed, and what do they bring? The only file that calls pluggy."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import pluggy
+
+from strongroom import hookspecs
+from strongroom.errors import (
+    BrokenPluginError,
+    MissingPluginError,
+    PluginConflictError,
+    PluginError,
+    StrongroomError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from strongroom.abc import Backend, Codec, Executor, ResultHandler, Serializer
+
+__all__ = ["PluginInfo", "Plugins", "entry_points"]
+
+T = TypeVar("T")
+
+# Only names that we publish ourselves: a hint to install whatever name a record carries would be an attack.
+_DISTRIBUTIONS = MappingProxyType(
+    {name: f"strongroom-{name}" for name in ("arrow", "cli", "compressed", "json", "pickle", "sql")}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """What `strongroom plugins` says about one plugin."""
+
+    name: str
+    distribution: str
+    version: str
+    ids: tuple[str, ...]
+    hooks: tuple[str, ...]
+    error: str
+
+
+@dataclass(slots=True)
+class _Offers(Generic[T]):
+    """What plugins offer of one kind: id -> (plugin, thing)."""
+
+    kind: str
+    by_id: dict[str, tuple[str, T]] = field(default_factory=dict)
+
+    def check(self, staged: Mapping[str, tuple[str, T]]) -> None:
+        for id_, (plugin, _) in staged.items():
+            if id_ in self.by_id:
+                raise PluginConflictError(self.kind, id_, self.by_id[id_][0], plugin)
+
+
+_KINDS = ("serializer", "codec", "handler", "backend", "executor", "command")
+
+
+class _Registration:
+    """What one plugin offers, until all of it is known to be good."""
+
+    def __init__(self, plugin: str) -> None:
+        self._plugin = plugin
+        self.offers: dict[str, dict[str, tuple[str, object]]] = {kind: {} for kind in _KINDS}
+
+    def serializer(self, serializer: Serializer) -> None:
+        self._add("serializer", serializer.id, serializer)
+
+    def codec(self, codec: Codec) -> None:
+        self._add("codec", codec.id, codec)
+
+    def handler(self, id_: str, factory: Callable[[], ResultHandler]) -> None:
+        self._add("handler", id_, factory)
+
+    def backend(self, id_: str, factory: Callable[[str], Backend]) -> None:
+        self._add("backend", id_, factory)
+
+    def executor(self, id_: str, factory: Callable[[], Executor]) -> None:
+        self._add("executor", id_, factory)
+
+    def command(self, id_: str, target: str) -> None:
+        self._add("command", id_, target)
+
+    def _add(self, kind: str, id_: str, thing: object) -> None:
+        if id_ != self._plugin and not id_.startswith(f"{self._plugin}."):
+            raise PluginError(f"its {kind} {id_!r} must be called {self._plugin!r} or {self._plugin + '.'!r}...")
+        if not all(part.replace("-", "").replace("_", "").isalnum() for part in id_.split(".")):
+            raise PluginError(f"its {kind} {id_!r} has characters that an id cannot have")
+        if id_ in self.offers[kind]:
+            raise PluginConflictError(kind, id_, self._plugin, self._plugin)
+        self.offers[kind][id_] = (self._plugin, thing)
+
+
+class _CurrentRegistration:
+    """The `Register` that the historic hook holds on to: it passes calls on to the plugin that is being loaded."""
+
+    def __init__(self) -> None:
+        self.current: _Registration | None = None
+
+    def __getattr__(self, name: str) -> object:
+        if self.current is None:
+            raise PluginError("a plugin registers only while strongroom_register is called")
+        return getattr(self.current, name)
+
+
+def entry_points() -> dict[str, metadata.EntryPoint]:
+    """The installed plugins by name. Nothing of them is imported."""
+    return {point.name: point for point in metadata.entry_points(group=hookspecs.PROJECT)}
+
+
+class Plugins:
+    """The installed and allowed plugins, each loaded when something of it is first asked for.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, found: Mapping[str, metadata.EntryPoint], *, allow: Collection[str] | None = None) -> None:
+        self._found = dict(found)
+        self._allow = None if allow is None else frozenset(allow)
+        self._offers: dict[str, _Offers[object]] = {kind: _Offers(kind) for kind in _KINDS}
+        self._broken: dict[str, StrongroomError] = {}
+        self._loaded: set[str] = set()
+        self._all_loaded = False
+        self._lock = threading.RLock()
+        self._register = _CurrentRegistration()
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self._hook = self._pluggy.hook
+        self._hook.strongroom_register.call_historic(kwargs={"register": self._register})
+
+    def serializer(self, id_: str) -> Serializer:
+        """The serializer with this id."""
+        return self._get("serializer", id_)  # type: ignore[return-value]  # what Register.serializer took
+
+    def codec(self, id_: str) -> Codec:
+        """The codec with this id."""
+        return self._get("codec", id_)  # type: ignore[return-value]  # what Register.codec took
+
+    def handler(self, id_: str) -> ResultHandler:
+        """A new result handler of this id."""
+        return self._get("handler", id_)()  # type: ignore[operator, no-any-return]  # what Register.handler took
+
+    def backend(self, id_: str, url: str) -> Backend:
+        """A new backend of this id at *url*."""
+        return self._get("backend", id_)(url)  # type: ignore[operator, no-any-return]  # what Register.backend took
+
+    def executor(self, id_: str) -> Executor:
+        """A new executor of this id."""
+        return self._get("executor", id_)()  # type: ignore[operator, no-any-return]  # what Register.executor took
+
+    def commands(self) -> dict[str, str]:
+        """Subcommands that plugins offer: name -> ``module:attribute``."""
+        self.load_all()
+        return {id_: str(target) for id_, (_, target) in self._offers["command"].by_id.items()}
+
+    def has(self, name: str) -> bool:
+        """True if the plugin *name* is installed and allowed; it is not loaded for that."""
+        return name in self._names()
+
+    def is_registered(self, kind: str, id_: str) -> bool:
+        """True if *id_* can be had; loads the plugin that would bring it."""
+        try:
+            self._get(kind, id_)
+        except PluginError:
+            return False
+        return True
+
+    def choose_serializer(self, value: object) -> Serializer:
+        """The serializer that keeps *value* in an ``auto`` chain."""
+        self.load_all()
+        id_ = self._hook.strongroom_choose_serializer(value=value)
+        if id_ is None:
+            hint = "install the one for it: pip install strongroom-json strongroom-pickle strongroom-arrow"
+            raise MissingPluginError("serializer for values of the type", type(value).__qualname__, hint)
+        return self.serializer(id_)
+
+    def outgoing(self, document: T) -> T:
+        """*document* as the plugins leave it. Whatever an implementation raises is passed on: it vetoes."""
+        self.load_all()
+        for implementation in self._hook.strongroom_outgoing.get_hookimpls():
+            document = implementation.function(document) or document
+        return document
+
+    def state_changed(self, subject: object, old: object, new: object) -> None:
+        """Tell the plugins that *subject* went from *old* to *new*."""
+        self.load_all()
+        if self._hook.strongroom_state_changed.get_hookimpls():
+            self._hook.strongroom_state_changed(subject=subject, old=old, new=new)
+
+    def result_written(self, receipt: object) -> None:
+        """Tell the plugins that a result was written."""
+        self.load_all()
+        if self._hook.strongroom_result_written.get_hookimpls():
+            self._hook.strongroom_result_written(receipt=receipt)
+
+    def add(self, name: str, plugin: object) -> None:
+        """Use *plugin*, an object of this process rather than an installed module."""
+        with self._lock:
+            self._register_with_pluggy(name, plugin)
+
+    def remove(self, name: str) -> None:
+        """Stop using what `add` added. What it registered under ids stays."""
+        with self._lock:
+            self._pluggy.unregister(name=name)
+
+    def load_all(self) -> None:
+        """Load every allowed plugin; a broken one is noted and left out."""
+        if self._all_loaded:
+            return
+        with self._lock:
+            for name in self._names():
+                self._load(name)
+            self._all_loaded = True
+
+    def info(self) -> list[PluginInfo]:
+        """All installed plugins by name, those that are broken or not allowed included."""
+        self.load_all()
+        return [self._info(name, point) for name, point in sorted(self._found.items())]
+
+    def _names(self) -> Iterable[str]:
+        return sorted(name for name in self._found if self._allow is None or name in self._allow)
+
+    def _get(self, kind: str, id_: str) -> object:
+        offers = self._offers[kind].by_id
+        if id_ not in offers:
+            with self._lock:
+                self._load(id_.partition(".")[0])
+        if id_ not in offers:
+            raise self._missing(kind, id_)
+        return offers[id_][1]
+
+    def _missing(self, kind: str, id_: str) -> PluginError:
+        name = id_.partition(".")[0]
+        if name in self._broken:
+            return BrokenPluginError(name, str(self._broken[name]))
+        if name in self._found and name not in self._names():
+            hint = f"its plugin is installed but not allowed: add {name!r} to the setting plugins.allow"
+        elif name not in self._found and name in _DISTRIBUTIONS:
+            hint = f"install it: pip install {_DISTRIBUTIONS[name]}"
+        else:
+            known = sorted(self._offers[kind].by_id)
+            hint = f"known here: {', '.join(known)}" if known else "`strongroom plugins` lists what is installed"
+        return MissingPluginError(kind, id_, hint)
+
+    def _load(self, name: str) -> None:
+        if name in self._loaded or name not in self._names():
+            return
+        self._loaded.add(name)
+        try:
+            self._register_with_pluggy(name, self._found[name].load())
+        except Exception as exc:  # a plugin's own code: whatever it raises is its fault, and must not stop the rest
+            self._broken[name] = BrokenPluginError(name, f"{type(exc).__name__}: {exc}")
+
+    def _register_with_pluggy(self, name: str, plugin: object) -> None:
+        registration = self._register.current = _Registration(name)
+        try:
+            self._pluggy.register(plugin, name=name)
+            self._pluggy.check_pending()
+            for kind, staged in registration.offers.items():
+                self._offers[kind].check(staged)
+        except BaseException:
+            if self._pluggy.has_plugin(name):
+                self._pluggy.unregister(name=name)
+            raise
+        finally:
+            self._register.current = None
+        for kind, staged in registration.offers.items():
+            self._offers[kind].by_id.update(staged)
+
+    def _info(self, name: str, point: metadata.EntryPoint) -> PluginInfo:
+        error = str(self._broken.get(name, "" if name in self._names() else "not in the setting plugins.allow"))
+        plugin = self._pluggy.get_plugin(name)
+        hooks = [caller.name for caller in self._pluggy.get_hookcallers(plugin) or []] if plugin is not None else []
+        distribution = point.dist
+        return PluginInfo(
+            name=name,
+            distribution=distribution.name if distribution else "",
+            version=distribution.version if distribution else "",
+            ids=tuple(self._ids_of(name)),
+            hooks=tuple(sorted(hooks)),
+            error=error,
+        )
+
+    def _ids_of(self, name: str) -> Iterator[str]:
+        for kind, offers in self._offers.items():
+            for id_, (plugin, _) in sorted(offers.by_id.items()):
+                if plugin == name:
+                    yield f"{kind}:{id_}"

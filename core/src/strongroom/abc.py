@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does a plugin implement?
+
+Instances are immutable and picklable. An `id` starts with the name of the plugin that registers it, and is written
+into stored records, so it is chosen once and for ever.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+    from typing import Self
+
+__all__ = [
+    "Backend",
+    "Codec",
+    "CodecContext",
+    "Envelope",
+    "Executor",
+    "JSONValue",
+    "ResultHandler",
+    "Serializer",
+    "Slot",
+    "SupportsBuffer",
+]
+
+JSONValue: TypeAlias = "None | bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue]"
+
+
+@runtime_checkable
+class SupportsBuffer(Protocol):
+    """A source whose bytes are already in memory, or mapped into it."""
+
+    def getbuffer(self) -> memoryview:
+        """Everything from the start of the source, without a copy; valid as long as somebody holds it."""
+        ...
+
+
+class Serializer(ABC):
+    """Turns a value into bytes, and bytes into an equal value of the same type."""
+
+    id: str
+
+    executes_code: ClassVar[bool] = False
+    """True if `load` may run code that the bytes choose (pickle): it is shown only bytes that are authentic."""
+
+    zero_copy: ClassVar[bool] = False
+    """True if `load` returns views of ``source.getbuffer()``, so that the source had better be in memory."""
+
+    @abstractmethod
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        """Write *value* to *sink*, in pieces, without holding all the bytes at once where the format allows.
+
+        Raises:
+            SerializationError: *value* would not come back unchanged.
+        """
+
+    @abstractmethod
+    def load(self, source: BinaryIO) -> object:
+        """Read the one value that *source* holds; *source* may offer `SupportsBuffer`."""
+
+    def dumps(self, value: object) -> bytes:
+        """The bytes that `dump` writes."""
+        sink = io.BytesIO()
+        self.dump(value, sink)
+        return sink.getvalue()
+
+    def loads(self, data: bytes) -> object:
+        """The value that `load` reads from *data*."""
+        return self.load(io.BytesIO(data))
+
+
+@dataclass(frozen=True, slots=True)
+class CodecContext:
+    """What a codec may bind its bytes to."""
+
+    binding: bytes
+    """The record's identity, injectively encoded: equal for the writer and the reader of one record."""
+
+
+class Codec(ABC):
+    """Turns bytes into other bytes and back: compresses them, encrypts them.
+
+    The size of what a reader gives out is bounded by the record's own, authenticated statement of it.
+    """
+
+    id: str
+
+    @abstractmethod
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        """A file to write to; closing it finishes the encoding and leaves *sink* open."""
+
+    @abstractmethod
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        """A file to read from; closing it leaves *source* open. Trailing bytes in *source* are an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place that a result belongs to: one field of one task run."""
+
+    run_id: str
+    task: str
+    map_index: int = -1
+    field: str = "result"
+
+
+class ResultHandler(ABC):
+    """Keeps a value somewhere, and fetches it back from the reference that it gave."""
+
+    id: str
+
+    @abstractmethod
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        """Keep *value*; the reference that comes back leads to it, from any process, until it is deleted.
+
+        The value is durable when this returns. The reference is sealed before it goes anywhere.
+        """
+
+    @abstractmethod
+    def read(self, reference: JSONValue, slot: Slot) -> object:
+        """The value that *reference* leads to."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One document as it leaves: clear columns and one sealed blob.
+
+    ``(run_id, task, map_index, sequence)`` identifies it. The sealed blob is bound to all the other fields: whoever
+    changes one of them can no longer open it.
+    """
+
+    run_id: str
+    """32 hexadecimal digits."""
+    task: str
+    """The slug of the task; empty for the flow run itself."""
+    map_index: int
+    """From 0 for children of a mapped task, else -1."""
+    sequence: int
+    """From 0 in steps of 1 for each ``(run_id, task, map_index)``."""
+    kind: str
+    """``run`` for the one document that opens a run, else ``state``."""
+    name: str
+    """The name of the flow or of the task."""
+    type: str
+    """The type of the state; empty for ``run``."""
+    at: int
+    """Microseconds since 1970-01-01 UTC."""
+    run_count: int
+    """How often the task was started in this run, from 1; 0 before."""
+    sealed: bytes
+
+
+class Backend(ABC):
+    """Keeps the record of runs. It is not trusted: it sees envelopes, and never a value."""
+
+    id: str
+
+    @abstractmethod
+    def append(self, envelopes: Sequence[Envelope]) -> None:
+        """Keep *envelopes*, all or none; durable when this returns.
+
+        An envelope that is here already is left alone, so a batch may be sent twice.
+
+        Raises:
+            BackendUnavailableError: trying again may help.
+            BackendError: a different envelope has the same identity, or the backend refuses.
+        """
+
+    @abstractmethod
+    def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
+        """Ids of runs that start with *prefix*, newest first, at most *limit*."""
+
+    @abstractmethod
+    def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
+        """The envelopes of a run in the order of `append`; of one *task* only, if given (``""`` is the flow run).
+
+        An unknown run has none.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections; calling it twice is allowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Executor(ABC):
+    """Runs callables somewhere else, or here."""
+
+    id: str
+
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Get ready; `submit` works from here to `__exit__`."""
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what was submitted, unless *kind* is given: then cancel what has not started."""
+
+    @abstractmethod
+    def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:
+        """Start ``function(*args)``; the future has its result or its exception.
+
+        Raises:
+            RuntimeError: the executor is not open.
+        """

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which errors strongroom raises, and what each one knows.
+
+StrongroomError
+├─ SettingsError (ValueError)            a setting is wrong, or unknown
+├─ DefinitionError (ValueError)          a task or a flow is put together wrongly
+│  ├─ CycleError                         tasks wait for each other
+│  └─ ParameterError                     a run was given the wrong parameters
+├─ NotSupportedError (NotImplementedError)   a later version will do this; this one does not
+├─ PluginError
+│  ├─ MissingPluginError (LookupError)   nobody registered the id
+│  ├─ BrokenPluginError                  the plugin raised while it was loaded
+│  └─ PluginConflictError                two plugins registered one id
+├─ KeyringError                          the keyring cannot be used
+├─ SealError                             sealed bytes do not open; no reason is given
+├─ SerializationError (ValueError)       a value cannot be written so that it comes back unchanged
+├─ HandlerError                          a result handler could not keep or fetch a result
+├─ FormatNotAllowedError (PermissionError)   the reader did not allow this serializer or codec
+├─ StorageError (OSError)
+│  ├─ NotFoundError (FileNotFoundError)  nothing is stored there
+│  ├─ DamagedError                       stored bytes are not the bytes that were written
+│  ├─ TransientStorageError              trying again may help
+│  └─ PermanentStorageError              trying again will not help
+├─ EgressError                           a document may not leave
+└─ BackendError
+   ├─ BackendUnavailableError (ConnectionError)  trying again may help
+   └─ UnknownRunError (LookupError)      the backend has no such run
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = [
+    "BackendError",
+    "BackendUnavailableError",
+    "BrokenPluginError",
+    "CycleError",
+    "DamagedError",
+    "DefinitionError",
+    "EgressError",
+    "FormatNotAllowedError",
+    "HandlerError",
+    "KeyringError",
+    "MissingPluginError",
+    "NotFoundError",
+    "NotSupportedError",
+    "ParameterError",
+    "PermanentStorageError",
+    "PluginConflictError",
+    "PluginError",
+    "SealError",
+    "SerializationError",
+    "SettingsError",
+    "StorageError",
+    "StrongroomError",
+    "TransientStorageError",
+    "UnknownRunError",
+]
+
+
+class StrongroomError(Exception):
+    """Everything that strongroom raises on purpose."""
+
+
+class SettingsError(StrongroomError, ValueError):
+    """A setting is unknown or has a value that it cannot have."""
+
+
+class DefinitionError(StrongroomError, ValueError):
+    """A task or a flow is put together wrongly."""
+
+
+class CycleError(DefinitionError):
+    """Tasks wait for each other, so none of them could ever start."""
+
+    def __init__(self, slugs: Collection[str]) -> None:
+        super().__init__(f"these tasks wait for each other: {' -> '.join(slugs)}; remove one of the edges")
+        self.slugs = tuple(slugs)
+
+
+class ParameterError(DefinitionError):
+    """A run was given parameters that the flow does not have, or not all that it needs."""
+
+
+class NotSupportedError(StrongroomError, NotImplementedError):
+    """This version does not do what was asked; nothing was done."""
+
+    def __init__(self, what: str, *, instead: str = "") -> None:
+        super().__init__(f"{what} is not supported by this version" + (f"; {instead}" if instead else ""))
+        self.what = what
+
+
+class PluginError(StrongroomError):
+    """A plugin cannot be used."""
+
+
+class MissingPluginError(PluginError, LookupError):
+    """No installed and allowed plugin registered this id."""
+
+    def __init__(self, kind: str, id_: str, hint: str) -> None:
+        super().__init__(f"no {kind} is called {id_!r}; {hint}")
+        self.kind = kind
+        self.id = id_
+
+
+class BrokenPluginError(PluginError):
+    """A plugin raised while it was loaded; the others are not affected."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the plugin {name!r} is broken and was left out: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class PluginConflictError(PluginError):
+    """Two plugins registered the same id."""
+
+    def __init__(self, kind: str, id_: str, first: str, second: str) -> None:
+        super().__init__(
+            f"the plugins {first!r} and {second!r} both register the {kind} {id_!r}; "
+            "uninstall one, or leave it out of the setting plugins.allow"
+        )
+        self.kind = kind
+        self.id = id_
+        self.plugins = (first, second)
+
+
+class KeyringError(StrongroomError):
+    """The keyring cannot be used as it is."""
+
+
+class SealError(StrongroomError):
+    """Sealed bytes do not open.
+
+    It gives no reason on purpose: which check failed is of use to nobody but an attacker.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("sealed bytes do not open: they were changed, moved, or sealed with another key")
+
+
+class SerializationError(StrongroomError, ValueError):
+    """A value cannot be written so that it comes back unchanged.
+
+    Attributes:
+        where: the place in the value, such as ``$.items[2].price``; ``$`` is the value itself.
+    """
+
+    def __init__(self, serializer: str, reason: str, *, where: str = "$") -> None:
+        super().__init__(f"{serializer} cannot keep the value at {where}: {reason}")
+        self.serializer = serializer
+        self.reason = reason
+        self.where = where
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_serialization_error, (self.serializer, self.reason, self.where)
+
+
+def _rebuild_serialization_error(serializer: str, reason: str, where: str) -> SerializationError:
+    return SerializationError(serializer, reason, where=where)
+
+
+class HandlerError(StrongroomError):
+    """A result handler could not keep or fetch a result.
+
+    The message names the handler and the kind of error underneath, never the value: the text of an error that a
+    serializer or a storage raised may quote what it failed on.
+    """
+
+    def __init__(self, handler: str, action: str, cause: BaseException) -> None:
+        # Our own messages hold no data, so they may be repeated; anybody else's may hold anything.
+        why = str(cause) if isinstance(cause, StrongroomError) else type(cause).__name__
+        super().__init__(f"the result handler {handler!r} could not {action} a result: {why}")
+        self.handler = handler
+        self.action = action
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_handler_error, (str(self), self.handler, self.action)
+
+
+def _rebuild_handler_error(message: str, handler: str, action: str) -> HandlerError:
+    error = HandlerError(handler, action, Exception())
+    error.args = (message,)
+    return error
+
+
+class FormatNotAllowedError(StrongroomError, PermissionError):
+    """A record is in a format that its reader did not allow; none of it was decoded."""
+
+    def __init__(self, id_: str, location: str) -> None:
+        super().__init__(
+            f"the result at {location!r} is in the format {id_!r}, which this reader does not allow; "
+            f"add {id_!r} to the setting results.allow, or pass allow={{{id_!r}}}, if you trust who wrote it"
+        )
+        self.id = id_
+        self.location = location
+
+
+class StorageError(StrongroomError, OSError):
+    """Something about stored results went wrong."""
+
+
+class NotFoundError(StorageError, FileNotFoundError):
+    """Nothing is stored at this place."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(f"there is no result at {location!r}")
+        self.location = location
+
+
+class DamagedError(StorageError):
+    """Stored bytes are not the bytes that were written."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(f"the result at {location!r} is damaged or was changed; it was not read")
+        self.location = location
+
+
+class TransientStorageError(StorageError):
+    """Storage did not answer as it should; trying again may help."""
+
+    def __init__(self, location: str, cause: BaseException) -> None:
+        super().__init__(f"storage failed for {location!r} ({_kind(cause)}); trying again may help")
+        self.location = location
+
+
+class PermanentStorageError(StorageError):
+    """Storage refuses; trying again will not help until somebody changes something."""
+
+    def __init__(self, location: str, reason: str) -> None:
+        super().__init__(f"storage refuses {location!r}: {reason}")
+        self.location = location
+        self.reason = reason
+
+
+class EgressError(StrongroomError):
+    """A document may not leave for the backend."""
+
+
+class BackendError(StrongroomError):
+    """The backend does not do what it should."""
+
+
+class BackendUnavailableError(BackendError, ConnectionError):
+    """The backend cannot be reached just now; trying again may help."""
+
+
+class UnknownRunError(BackendError, LookupError):
+    """The backend has no such run."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"there is no run {run_id!r}; `strongroom runs` lists those that there are")
+        self.run_id = run_id
+
+
+def _kind(cause: BaseException) -> str:
+    """The class and errno of *cause*; its text may quote credentials or data."""
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{type(cause).__name__}: {cause.strerror}"
+    return type(cause).__name__

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which hooks are there, and what may an implementation of each rely on?
+
+A plugin is a module that an entry point of the group ``strongroom`` names; the entry point's name is the plugin's
+name. The module implements any of these hooks with `strongroom.hookimpl`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.abc import Backend, Codec, Executor, ResultHandler, Serializer
+
+__all__ = ["PROJECT", "Register", "hookimpl", "hookspec"]
+
+PROJECT = "strongroom"
+"""The name of the pluggy project, of the entry-point group, and the prefix of every hook."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Register(Protocol):
+    """What a plugin is handed so that it can say what it brings.
+
+    Every id starts with the plugin's name. If one call is refused, nothing of the plugin is registered.
+    """
+
+    def serializer(self, serializer: Serializer) -> None:
+        """Offer *serializer* under its id; it may stand last in a chain."""
+
+    def codec(self, codec: Codec) -> None:
+        """Offer *codec* under its id; it may stand before another codec or a serializer in a chain."""
+
+    def handler(self, id_: str, factory: Callable[[], ResultHandler]) -> None:
+        """Offer a result handler for ``result_handler="id"``; *factory* is called when somebody asks for it."""
+
+    def backend(self, id_: str, factory: Callable[[str], Backend]) -> None:
+        """Offer a backend; *factory* gets the URL from the settings."""
+
+    def executor(self, id_: str, factory: Callable[[], Executor]) -> None:
+        """Offer an executor for ``flow.run(executor="id")``."""
+
+    def command(self, id_: str, target: str) -> None:
+        """Offer a subcommand of the command line: *target* is ``module:attribute`` of a typer application."""
+
+
+@hookspec(historic=True)
+def strongroom_register(register: Register) -> None:
+    """Say what the plugin brings. Called once, when something of the plugin is first needed."""
+
+
+@hookspec(firstresult=True)
+def strongroom_choose_serializer(value: object) -> str | None:  # type: ignore[empty-body]  # a specification
+    """The id of the serializer that should keep *value* in an ``auto`` chain, or None to leave it to the others.
+
+    Asked for every value, so it must not import anything heavy to say no. Claim only what comes back unchanged.
+    """
+
+
+@hookspec
+def strongroom_outgoing(document: object) -> object:
+    """See a document before it is sealed, and return None or a tightened copy of it.
+
+    The copy has the same type and identity. Raise to veto: the document does not leave, and the task fails.
+    """
+
+
+@hookspec
+def strongroom_state_changed(subject: object, old: object, new: object) -> None:
+    """A task or flow (*subject*) went from state *old* to state *new*. Called in the process that runs it."""
+
+
+@hookspec
+def strongroom_result_written(receipt: object) -> None:
+    """A result was written to storage; *receipt* is a `strongroom.results.Receipt`."""

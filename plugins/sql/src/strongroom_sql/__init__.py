@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record of runs in an SQL database."""
