@@ -3,31 +3,30 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import pluggy
 
 from strongroom import hookspecs
-from strongroom.errors import (
-    BrokenPluginError,
-    MissingPluginError,
-    PluginConflictError,
-    PluginError,
-    StrongroomError,
-)
+from strongroom.errors import BrokenPluginError, MissingPluginError, PluginConflictError, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from strongroom.abc import Backend, Codec, Executor, ResultHandler, Serializer
 
-__all__ = ["PluginInfo", "Plugins", "entry_points"]
+__all__ = ["PluginInfo", "Plugins", "entry_points", "installed_plugins"]
 
 T = TypeVar("T")
+
+# An id is written into records, between slashes, and read wherever they go.
+_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 # Only names that we publish ourselves: a hint to install whatever name a record carries would be an attack.
 _DISTRIBUTIONS = MappingProxyType(
@@ -89,12 +88,14 @@ class _Registration:
         self._add("command", id_, target)
 
     def _add(self, kind: str, id_: str, thing: object) -> None:
-        if id_ != self._plugin and not id_.startswith(f"{self._plugin}."):
+        if id_.partition(".")[0] != self._plugin:
             raise PluginError(f"its {kind} {id_!r} must be called {self._plugin!r} or {self._plugin + '.'!r}...")
-        if not all(part.replace("-", "").replace("_", "").isalnum() for part in id_.split(".")):
-            raise PluginError(f"its {kind} {id_!r} has characters that an id cannot have")
+        if not _ID.fullmatch(id_):
+            raise PluginError(
+                f"its {kind} {id_!r} may have letters, digits, '-', '_' and single dots, and nothing else"
+            )
         if id_ in self.offers[kind]:
-            raise PluginConflictError(kind, id_, self._plugin, self._plugin)
+            raise PluginError(f"it registers the {kind} {id_!r} twice")
         self.offers[kind][id_] = (self._plugin, thing)
 
 
@@ -110,22 +111,33 @@ class _CurrentRegistration:
         return getattr(self.current, name)
 
 
-def entry_points() -> dict[str, metadata.EntryPoint]:
-    """The installed plugins by name. Nothing of them is imported."""
-    return {point.name: point for point in metadata.entry_points(group=hookspecs.PROJECT)}
+def entry_points() -> tuple[metadata.EntryPoint, ...]:
+    """The plugins that are installed. Nothing of them is imported."""
+    return tuple(metadata.entry_points(group=hookspecs.PROJECT))
+
+
+@lru_cache(maxsize=8)
+def installed_plugins(allow: tuple[str, ...] | None) -> Plugins:
+    """The plugins of this process that the setting ``plugins.allow`` allows; the same object for the same setting."""
+    return Plugins(entry_points(), allow=allow)
 
 
 class Plugins:
     """The installed and allowed plugins, each loaded when something of it is first asked for.
 
+    A name that two distributions claim is nobody's: asking for anything of it is a `PluginConflictError`.
     Safe to use from several threads.
     """
 
-    def __init__(self, found: Mapping[str, metadata.EntryPoint], *, allow: Collection[str] | None = None) -> None:
-        self._found = dict(found)
+    def __init__(self, found: Iterable[metadata.EntryPoint], *, allow: Collection[str] | None = None) -> None:
+        self._found: dict[str, metadata.EntryPoint] = {}
         self._allow = None if allow is None else frozenset(allow)
         self._offers: dict[str, _Offers[object]] = {kind: _Offers(kind) for kind in _KINDS}
-        self._broken: dict[str, StrongroomError] = {}
+        self._broken: dict[str, PluginError] = {}
+        for point in found:
+            first = self._found.setdefault(point.name, point)
+            if first is not point:
+                self._broken[point.name] = PluginConflictError("plugin", point.name, _source(first), _source(point))
         self._loaded: set[str] = set()
         self._all_loaded = False
         self._lock = threading.RLock()
@@ -184,8 +196,10 @@ class Plugins:
     def outgoing(self, document: T) -> T:
         """*document* as the plugins leave it. Whatever an implementation raises is passed on: it vetoes."""
         self.load_all()
-        for implementation in self._hook.strongroom_outgoing.get_hookimpls():
-            document = implementation.function(document) or document
+        # Each sees what the one before it left, which pluggy's own call does not do; its order is kept: last first.
+        for implementation in reversed(self._hook.strongroom_outgoing.get_hookimpls()):
+            changed = implementation.function(*(document for _ in implementation.argnames))
+            document = document if changed is None else cast("T", changed)
         return document
 
     def state_changed(self, subject: object, old: object, new: object) -> None:
@@ -239,7 +253,7 @@ class Plugins:
     def _missing(self, kind: str, id_: str) -> PluginError:
         name = id_.partition(".")[0]
         if name in self._broken:
-            return BrokenPluginError(name, str(self._broken[name]))
+            return self._broken[name].with_traceback(None)
         if name in self._found and name not in self._names():
             hint = f"its plugin is installed but not allowed: add {name!r} to the setting plugins.allow"
         elif name not in self._found and name in _DISTRIBUTIONS:
@@ -250,19 +264,24 @@ class Plugins:
         return MissingPluginError(kind, id_, hint)
 
     def _load(self, name: str) -> None:
-        if name in self._loaded or name not in self._names():
+        if name in self._loaded or name in self._broken or name not in self._names():
             return
         self._loaded.add(name)
         try:
             self._register_with_pluggy(name, self._found[name].load())
-        except Exception as exc:  # a plugin's own code: whatever it raises is its fault, and must not stop the rest
-            self._broken[name] = BrokenPluginError(name, f"{type(exc).__name__}: {exc}")
+        except PluginConflictError as exc:
+            self._broken[name] = exc
+        except Exception as exc:  # noqa: BLE001  # a plugin's own code: its faults must not stop the rest
+            reason = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"
+            self._broken[name] = BrokenPluginError(name, " ".join(reason.split()))
 
     def _register_with_pluggy(self, name: str, plugin: object) -> None:
-        registration = self._register.current = _Registration(name)
+        before, registration = self._register.current, _Registration(name)
+        self._register.current = registration
         try:
             self._pluggy.register(plugin, name=name)
             self._pluggy.check_pending()
+            _check_hooks(self._pluggy, plugin)
             for kind, staged in registration.offers.items():
                 self._offers[kind].check(staged)
         except BaseException:
@@ -270,7 +289,7 @@ class Plugins:
                 self._pluggy.unregister(name=name)
             raise
         finally:
-            self._register.current = None
+            self._register.current = before
         for kind, staged in registration.offers.items():
             self._offers[kind].by_id.update(staged)
 
@@ -293,3 +312,19 @@ class Plugins:
             for id_, (plugin, _) in sorted(offers.by_id.items()):
                 if plugin == name:
                     yield f"{kind}:{id_}"
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    """Refuse what pluggy accepts and then never calls, or what `Plugins.outgoing` cannot call."""
+    for name in dir(plugin):
+        if name.startswith(f"{hookspecs.PROJECT}_") and callable(getattr(plugin, name)):
+            options = manager.parse_hookimpl_opts(plugin, name)
+            if options is None:
+                raise PluginError(f"its function {name} is not a hook: mark it with strongroom.hookimpl")
+            if name == "strongroom_outgoing" and (options["wrapper"] or options["hookwrapper"]):
+                raise PluginError(f"its hook {name} must not be a wrapper")
+
+
+def _source(point: metadata.EntryPoint) -> str:
+    """The distribution that an entry point comes with."""
+    return point.dist.name if point.dist else point.value

@@ -56,7 +56,7 @@ def strongroom_register(register: Register) -> None:
 
 
 @hookspec(firstresult=True)
-def strongroom_choose_serializer(value: object) -> str | None:  # type: ignore[empty-body]  # a specification
+def strongroom_choose_serializer(value: object) -> str | None:
     """The id of the serializer that should keep *value* in an ``auto`` chain, or None to leave it to the others.
 
     Asked for every value, so it must not import anything heavy to say no. Claim only what comes back unchanged.

@@ -3,4 +3,17 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import pytest
+
+# Before they are imported: so that a failing check shows what it compared, as in a test module.
+pytest.register_assert_rewrite(
+    *(f"strongroom.testing.{name}" for name in ("_backends", "_codecs", "_serializers")),
+)
+
+from strongroom.testing._backends import BackendTests  # noqa: E402
+from strongroom.testing._codecs import CodecTests  # noqa: E402
+from strongroom.testing._same import difference  # noqa: E402
+from strongroom.testing._serializers import SerializerTests  # noqa: E402
+from strongroom.testing._vectors import vector  # noqa: E402
+
+__all__ = ["BackendTests", "CodecTests", "SerializerTests", "difference", "vector"]

@@ -1,2 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables, frames and arrays as Arrow."""
+"""Which values does this plugin keep: tables, frames and arrays, as Arrow streams and NumPy files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom.hookspecs import hookimpl
+from strongroom_arrow._serializer import ArrowIPC, keeps
+
+if TYPE_CHECKING:
+    from strongroom.hookspecs import Register
+
+__all__ = ["ArrowIPC", "strongroom_choose_serializer", "strongroom_register"]
+
+
+@hookimpl
+def strongroom_register(register: Register) -> None:
+    """Offer the serializer ``arrow``."""
+    register.serializer(ArrowIPC())
+
+
+# First, because a table that JSON or pickle could keep as well is better off in Arrow.
+@hookimpl(tryfirst=True)
+def strongroom_choose_serializer(value: object) -> str | None:
+    """Claim the tables, frames and arrays that come back unchanged."""
+    return ArrowIPC.id if keeps(value) else None

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which binary files does a value's bytes pass through, so that memory stays bounded?"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["CHUNK", "BoundedReader", "BufferReader", "CountingWriter", "chunks", "private_copy"]
+
+CHUNK = 1 << 20
+"""How much is moved at a time: more is not faster, and this is all the memory that moving takes."""
+
+_IN_MEMORY = 16 << 20
+
+
+class CountingWriter(io.RawIOBase):
+    """Passes on what is written, in chunks, and counts it."""
+
+    def __init__(self, write: Callable[[memoryview], object]) -> None:
+        super().__init__()
+        self._write = write
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        view = memoryview(data).cast("B")
+        # A chunk that was just hashed is still in the processor's cache when it is written.
+        for start in range(0, len(view), CHUNK):
+            self._write(view[start : start + CHUNK])
+        self.size += len(view)
+        return len(view)
+
+
+class BufferReader(io.RawIOBase):
+    """Reads from memory without copying it first, and offers that memory as a whole."""
+
+    def __init__(self, view: memoryview) -> None:
+        super().__init__()
+        self._view = view
+        self._position = 0
+
+    def getbuffer(self) -> memoryview:
+        return self._view
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: len(self._view)}[whence]
+        if start + offset < 0:
+            raise ValueError("a position before the start")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, target: WriteableBuffer, /) -> int:
+        out = memoryview(target).cast("B")
+        piece = self._view[self._position : self._position + len(out)]
+        out[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+class BoundedReader(io.RawIOBase):
+    """Reads what *source* has, and complains if that is more than was stated."""
+
+    def __init__(self, source: BinaryIO, size: int, complaint: Callable[[], Exception]) -> None:
+        super().__init__()
+        self._source = source
+        self._left = size
+        self._complaint = complaint
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: WriteableBuffer, /) -> int:
+        out = memoryview(target).cast("B")
+        # One byte more than there may be is enough to see that there is more.
+        data = self._source.read(min(len(out), self._left + 1))
+        if len(data) > self._left:
+            raise self._complaint()
+        self._left -= len(data)
+        out[: len(data)] = data
+        return len(data)
+
+
+def chunks(source: BinaryIO, size: int) -> Iterator[memoryview]:
+    """*size* bytes of *source*, or as many as there are, each chunk valid until the next one is asked for."""
+    buffer = memoryview(bytearray(min(size, CHUNK)))
+    readinto = cast("io.BufferedReader", source).readinto
+    while size > 0:
+        count = readinto(buffer[: min(size, len(buffer))])
+        if not count:
+            return
+        size -= count
+        yield buffer[:count]
+
+
+def private_copy(size: int, *, keep_in_memory: bool) -> tuple[BinaryIO, Callable[[memoryview], object]]:
+    """A file of *size* bytes that nobody else can write to, and the function that fills it.
+
+    It is anonymous memory if it is small or *keep_in_memory*, so that a value can be views of it; else a temporary
+    file without a name. Seek to the start before reading.
+    """
+    if keep_in_memory or size <= _IN_MEMORY:
+        # Pages of its own, so that they go back to the system with the last view of them.
+        memory = memoryview(bytearray(size) if size < CHUNK else mmap.mmap(-1, size))
+        reader = BufferReader(memory)
+        return cast("BinaryIO", reader), _filler(memory)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+    return cast("BinaryIO", file), file.write
+
+
+def _filler(memory: memoryview) -> Callable[[memoryview], object]:
+    position = 0
+
+    def fill(data: memoryview) -> None:
+        nonlocal position
+        memory[position : position + len(data)] = data
+        position += len(data)
+
+    return fill

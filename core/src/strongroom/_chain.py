@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which codecs and which serializer turn a value into bytes, and back?"""
+
+from __future__ import annotations
+
+import io
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from strongroom._buffers import CHUNK, BoundedReader, CountingWriter
+from strongroom.abc import Codec, CodecContext, Serializer
+from strongroom.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom._plugins import Plugins
+
+__all__ = ["AUTO", "Chain", "as_chain"]
+
+AUTO = "auto"
+_BUFFER = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Codecs, outermost first, then one serializer; None stands for the one that suits the value (`AUTO`)."""
+
+    codecs: tuple[Codec, ...]
+    serializer: Serializer | None
+
+    @property
+    def id(self) -> str:
+        """Such as ``compressed/arrow``."""
+        last = self.serializer.id if self.serializer else AUTO
+        return "/".join([*(codec.id for codec in self.codecs), last])
+
+    def for_value(self, value: object, plugins: Plugins) -> Chain:
+        """This chain with the serializer that *value* is written with."""
+        return self if self.serializer else Chain(self.codecs, plugins.choose_serializer(value))
+
+    def dump(self, value: object, sink: BinaryIO, context: CodecContext) -> int | None:
+        """Write *value* to *sink*; returns the size before the codecs, or None if there are none."""
+        assert self.serializer is not None  # noqa: S101  # for_value made sure of it
+        if not self.codecs:
+            self.serializer.dump(value, sink)
+            return None
+        files = [sink]
+        for codec in self.codecs:
+            files.append(codec.writer(files[-1], context))
+        counter = CountingWriter(files[-1].write)
+        buffered = cast("BinaryIO", io.BufferedWriter(counter, _BUFFER))
+        self.serializer.dump(value, buffered)
+        buffered.flush()
+        # Only after the value is complete: closing a codec marks its output as complete.
+        for file in reversed(files[1:]):
+            file.close()
+        return counter.size
+
+    def load(self, source: BinaryIO, size: int, context: CodecContext, complaint: Callable[[], Exception]) -> object:
+        """The value in *source*, which the codecs may make into *size* bytes and no more, else *complaint* is raised."""
+        assert self.serializer is not None  # noqa: S101  # records never carry AUTO
+        if not self.codecs:
+            return self.serializer.load(source)
+        with ExitStack() as files:
+            for codec in self.codecs:
+                source = files.enter_context(codec.reader(source, context))
+            bounded = io.BufferedReader(BoundedReader(source, size, complaint), min(CHUNK, size + 1))
+            return self.serializer.load(cast("BinaryIO", bounded))
+
+
+def as_chain(what: str | Serializer | Chain, plugins: Plugins) -> Chain:
+    """The chain that *what* describes: ``"compressed/json"``, a serializer, or a chain.
+
+    Raises:
+        MissingPluginError: an id is not registered; the message says what to install.
+        SettingsError: it is no chain.
+    """
+    if isinstance(what, Chain):
+        return what
+    if isinstance(what, Serializer):
+        return Chain((), what)
+    if not all(what.split("/")):
+        raise SettingsError(f"{what!r} is no chain of codecs and one serializer, such as 'compressed/json'")
+    *codecs, last = what.split("/")
+    serializer = None if last == AUTO else plugins.serializer(last)
+    return Chain(tuple(plugins.codec(id_) for id_ in codecs), serializer)

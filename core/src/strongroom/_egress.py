@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does a document leave, and how does one come back? This gate is the only way out and in."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from strongroom.abc import Envelope
+from strongroom.documents import DISPOSITIONS, Disposition, Document, sealed_fields
+from strongroom.errors import EgressError, SealError
+from strongroom.keyring import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom._plugins import Plugins
+    from strongroom.keyring import Keyring
+
+__all__ = ["Gate", "open_envelope"]
+
+_CLEAR = ("run_id", "task", "map_index", "sequence", "name", "type", "at", "run_count")
+_MAX_SEALED = 64 << 20
+
+
+class _Plan:
+    """How the documents of one type are taken apart and put together again."""
+
+    def __init__(self, kind: type[Document]) -> None:
+        clear = [field for field, what in DISPOSITIONS[kind].items() if what is Disposition.CLEAR]
+        sealed = sealed_fields(kind)
+        # Columns exist for these fields only, and no other disposition is carried out yet: refuse rather than leak.
+        if tuple(clear) != _CLEAR or len(clear) + len(sealed) != len(kind.__struct_fields__):
+            raise TypeError(f"{kind.__name__} has a field that the gate does not know how to let out")
+        hints = get_type_hints(kind, include_extras=False)
+        self.type = kind
+        self.clear: Callable[[Document], tuple[Any, ...]] = operator.attrgetter(*clear)
+        self.sealed: Callable[[Document], tuple[object, ...]] = operator.attrgetter(*sealed)
+        self.names = sealed
+        self.decode = msgspec.msgpack.Decoder(tuple[tuple(hints[field] for field in sealed)]).decode  # type: ignore[misc]  # a type made at run time
+
+
+_PLANS = {kind.kind: _Plan(kind) for kind in DISPOSITIONS}
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Gate:
+    """Seals what leaves, and lets nothing else out. Safe to use from several threads."""
+
+    def __init__(self, keyring: Keyring, plugins: Plugins, put: Callable[[Envelope], None]) -> None:
+        self._keyring = keyring
+        self._plugins = plugins
+        self._put = put
+
+    def send(self, document: Document) -> None:
+        """Let *document* out: in clear what may be seen, everything else sealed.
+
+        Raises:
+            EgressError: a plugin vetoed it, or changed what it may not change.
+        """
+        document = self._ask_plugins(document)
+        plan = _PLANS[document.kind]
+        columns = plan.clear(document)
+        context = bind("document", plan.type.kind, *columns)
+        sealed = self._keyring.seal(_encode(plan.sealed(document)), context)
+        run_id, task, map_index, sequence, name, type_, at, run_count = columns
+        self._put(
+            Envelope(run_id, task, map_index, sequence, plan.type.kind, name, type_, at, run_count, sealed)
+        )
+
+    def _ask_plugins(self, document: Document) -> Document:
+        try:
+            answer = self._plugins.outgoing(document)
+        except Exception as exc:  # a plugin's own code: whatever it raises, the document stays here
+            raise EgressError(f"a plugin did not let a document of {document.task or 'the run'!r} out") from exc
+        if answer is document:
+            return document
+        plan = _PLANS[document.kind]
+        if type(answer) is not type(document) or plan.clear(answer)[:4] != plan.clear(document)[:4]:
+            raise EgressError("a plugin answered with a document of another type or identity; it was not sent")
+        return answer
+
+
+def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
+    """The document in *envelope*, which may come from anywhere.
+
+    Raises:
+        SealError: it is not what was sent: any column or any sealed byte differs.
+    """
+    plan = _PLANS.get(envelope.kind)
+    if plan is None or len(envelope.sealed) > _MAX_SEALED:
+        raise SealError
+    columns = [getattr(envelope, field) for field in _CLEAR]
+    message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns))
+    try:
+        sealed: tuple[Any, ...] = plan.decode(message)
+    except (msgspec.DecodeError, RecursionError):
+        raise SealError from None
+    fields: dict[str, Any] = dict(zip(_CLEAR + plan.names, (*columns, *sealed), strict=True))
+    return plan.type(**fields)

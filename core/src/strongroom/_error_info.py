@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of an exception may be told, sealed?"""
+
+from __future__ import annotations
+
+import traceback
+
+from strongroom.documents import ErrorInfo, Frame
+
+__all__ = ["error_info"]
+
+_MAX_DEPTH = 10
+_MAX_FRAMES = 100
+_MAX_TEXT = 16_384
+
+
+def error_info(error: BaseException, depth: int = 0) -> ErrorInfo:
+    """*error* as inert data, with its chain, notes, group and frames; long texts and deep chains are cut."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    deeper = depth + 1 < _MAX_DEPTH
+    return ErrorInfo(
+        kind=f"{type(error).__module__}.{type(error).__qualname__}",
+        message=_text(error),
+        frames=_frames(error),
+        notes=tuple(str(note)[:_MAX_TEXT] for note in getattr(error, "__notes__", ())),
+        cause=error_info(cause, depth + 1) if cause is not None and deeper else None,
+        members=tuple(error_info(member, depth + 1) for member in members[:_MAX_FRAMES]) if deeper else (),
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:_MAX_TEXT]
+    except Exception as exc:  # the exception is the user's class, and its __str__ may raise anything
+        return f"<its text could not be made: {type(exc).__name__}>"
+
+
+def _frames(error: BaseException) -> tuple[Frame, ...]:
+    # walk_tb rather than extract_tb: that one would read the source lines, which never leave.
+    frames = list(traceback.walk_tb(error.__traceback__))[-_MAX_FRAMES:]
+    return tuple(Frame(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in frames)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where do the tasks of a flow run: here, one after the other, or in threads?"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from strongroom.abc import Executor
+from strongroom.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+__all__ = ["SyncExecutor", "ThreadExecutor"]
+
+_CLOSED = "this executor is not open; use it in a `with` block"
+
+
+class SyncExecutor(Executor):
+    """Runs each callable at once, in the thread that submits it."""
+
+    id = "sync"
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def __enter__(self) -> Self:
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+
+    def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:
+        if not self._open:
+            raise RuntimeError(_CLOSED)
+        future: Future[object] = Future()
+        try:
+            future.set_result(function(*args))
+        except Exception as exc:  # the future carries whatever the callable raises
+            future.set_exception(exc)
+        return future
+
+
+class ThreadExecutor(Executor):
+    """Runs callables in threads of this process; each sees the context variables of the thread that submitted it."""
+
+    id = "threads"
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise DefinitionError("max_workers must be a whole number from 1")
+        self._max_workers = max_workers or min(32, (os.cpu_count() or 1) + 4)
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(self._max_workers, thread_name_prefix="strongroom-task")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:
+        if self._pool is None:
+            raise RuntimeError(_CLOSED)
+        return self._pool.submit(contextvars.copy_context().run, function, *args)

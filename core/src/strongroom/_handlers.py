@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which result handlers are built in?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from strongroom._plain_json import not_plain_json
+from strongroom.abc import JSONValue, ResultHandler, Slot
+from strongroom.errors import DamagedError, NotSupportedError, SerializationError
+
+if TYPE_CHECKING:
+    from strongroom.results import ResultStore
+
+__all__ = ["ConstantHandler", "JSONHandler", "NullHandler", "StoredHandler"]
+
+_MAX_INLINE = 64 << 10
+
+
+class StoredHandler(ResultHandler):
+    """Keeps a value as an authenticated record in a result store; the reference leads to the record."""
+
+    id = "stored"
+
+    def __init__(self, store: ResultStore, key: str | None = None) -> None:
+        self._store = store
+        self._key = key
+
+    @property
+    def store(self) -> ResultStore:
+        """Where the records lie."""
+        return self._store
+
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        # A folder for each run, so that a person who looks into the storage finds what belongs together.
+        return self._store.write(value, self._key, folder=f"runs/{slot.run_id}").to_reference()
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
+        if not isinstance(reference, Mapping) or reference.get("storage") != self._store.url:
+            raise DamagedError(self._store.url)
+        return self._store.read(str(reference["key"]), object_=str(reference["object"])).result
+
+
+class JSONHandler(ResultHandler):
+    """Keeps a small plain JSON value in the reference itself, which is sealed like any other."""
+
+    id = "json"
+
+    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002  # every slot is treated alike
+        if problem := not_plain_json(value):
+            raise SerializationError("the result handler 'json'", problem[1], where=problem[0])
+        size = len(msgspec.json.encode(value))
+        if size > _MAX_INLINE:
+            reason = f"it has {size} bytes as JSON, more than the {_MAX_INLINE} that a document should carry"
+            raise SerializationError("the result handler 'json'", f"{reason}; use result_storage instead")
+        return cast("JSONValue", value)
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
+        return reference
+
+
+class ConstantHandler(ResultHandler):
+    """Always answers with the value that it was made with, and keeps nothing."""
+
+    id = "constant"
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002
+        return None
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
+        return self._value
+
+
+class NullHandler(ResultHandler):
+    """Keeps nothing; for results that nobody may read again."""
+
+    id = "null"
+
+    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002
+        return None
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
+        raise NotSupportedError("reading a result that the handler 'null' dropped", instead="run the task again")

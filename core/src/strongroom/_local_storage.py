@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does a record get onto a local disk, whole or not at all?"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from strongroom._storage import check_key
+from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["LocalStorage"]
+
+_PERMANENT = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "part of its path is a file",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.EFBIG: "it is larger than files may be here",
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the quota is used up",
+}
+
+
+class LocalStorage:
+    """A folder on this machine. Picklable; the folder is made when the first record is written."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    def __repr__(self) -> str:
+        return f"LocalStorage({str(self._root)!r})"
+
+    @property
+    def url(self) -> str:
+        return self._root.as_uri()
+
+    def locate(self, key: str) -> str:
+        return str(self._root / key)
+
+    @contextlib.contextmanager
+    def create(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        # In the same folder, since a rename is atomic within one file system only.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        with _storage_errors(str(path)):
+            file = self._open_new(temporary)
+        try:
+            with file:
+                yield file
+                with _storage_errors(str(path)):
+                    os.fsync(file.fileno())
+            with _storage_errors(str(path)):
+                os.replace(temporary, path)  # noqa: PTH105  # Path.replace, with no object made
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        # The rename is not durable before its folder is.
+        with _storage_errors(str(path)):
+            _fsync_folder(path.parent)
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        path = self._path(key)
+        with _storage_errors(str(path)):
+            file = path.open("rb")
+        return file, os.fstat(file.fileno()).st_size
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+            yield from (f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
+
+    def _path(self, key: str) -> Path:
+        path = self._root / check_key(key)
+        # Whoever can write to the storage could plant a link in it that leads elsewhere.
+        if os.path.realpath(path.parent) != os.path.join(os.path.realpath(self._root), *key.split("/")[:-1]):  # noqa: PTH118  # half the time of Path
+            raise PermanentStorageError(str(path), "a link on its path leads out of the storage")
+        return path
+
+    def _open_new(self, path: Path) -> BinaryIO:
+        try:
+            return _create_file(path)
+        except FileNotFoundError:
+            self._make_folder(path.parent)
+            return _create_file(path)
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [folder]
+        while not missing[-1].parent.exists():
+            missing.append(missing[-1].parent)
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+            _fsync_folder(path.parent)
+
+
+class _RecordFile(io.FileIO):
+    """An unbuffered file that writes all it is given, and raises errors of storage."""
+
+    def __init__(self, descriptor: int, location: str) -> None:
+        super().__init__(descriptor, "wb")
+        self._location = location
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        with _storage_errors(self._location):
+            # The system may take less than it is given, above all shortly before a disk is full.
+            while rest:
+                rest = rest[super().write(rest) :]
+        return size
+
+
+def _create_file(path: Path) -> BinaryIO:
+    # Nobody else may read a result, whatever the umask says.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return cast("BinaryIO", _RecordFile(descriptor, str(path)))
+
+
+def _fsync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _storage_errors(location: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except FileNotFoundError as exc:
+        raise NotFoundError(location) from exc
+    except OSError as exc:
+        if exc.errno in _PERMANENT:
+            raise PermanentStorageError(location, _PERMANENT[exc.errno]) from exc
+        raise TransientStorageError(location, exc) from exc

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What belongs to the project that this process works for: settings, keys, plugins, storage and backend?"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from strongroom import _settings
+from strongroom._egress import open_envelope
+from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
+from strongroom._memory_backend import MemoryBackend
+from strongroom._plugins import Plugins, installed_plugins
+from strongroom.abc import ResultHandler, Slot
+from strongroom.errors import SealError
+from strongroom.keyring import KEYRING_FILE, Keyring
+from strongroom.results import Result, ResultStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom.abc import Backend, Serializer
+    from strongroom.documents import Document, KeptResult
+
+__all__ = ["Project"]
+
+_log = logging.getLogger("strongroom")
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything under one home, opened when it is first needed."""
+
+    settings: _settings.Settings
+
+    @classmethod
+    def open(cls, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Project:
+        """The project of the settings in force.
+
+        Raises:
+            SettingsError: a setting is wrong.
+        """
+        return cls(_settings.load(os.environ if env is None else env, cwd or Path.cwd()))
+
+    @property
+    def home(self) -> Path:
+        """The folder of the keyring, and of results and runs unless the settings say otherwise."""
+        return self.settings.home
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """The installed and allowed plugins."""
+        return installed_plugins(self.settings.plugins.allow)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys; made on first use."""
+        return Keyring.open_or_create(self.home / KEYRING_FILE)
+
+    def store(self, storage: str | Path | None = None, serializer: str | Serializer | None = None) -> ResultStore:
+        """Results at *storage*; what is not given is as the settings have it."""
+        results = self.settings.results
+        return ResultStore(
+            storage or results.storage or self.home / "results",
+            serializer=serializer or results.serializer,
+            keyring=self.keyring,
+            allow=results.allow,
+            plugins=self.plugins,
+        )
+
+    def handler(self, id_: str) -> ResultHandler:
+        """A result handler by its id: a built-in one, or a plugin's.
+
+        Raises:
+            MissingPluginError: there is none.
+        """
+        if id_ == StoredHandler.id:
+            return StoredHandler(self.store())
+        built_in = {JSONHandler.id: JSONHandler, NullHandler.id: NullHandler}.get(id_)
+        return built_in() if built_in else self.plugins.handler(id_)
+
+    def open_backend(self) -> Backend:
+        """The backend of the settings: by default a database under the home.
+
+        Without the plugin for that it is this process's memory, and a warning says so.
+        """
+        backend = self.settings.backend
+        id_ = backend.id or ("sql" if self.plugins.has("sql") else MemoryBackend.id)
+        if id_ != MemoryBackend.id:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return self.plugins.backend(id_, backend.url or f"sqlite:///{self.home / 'strongroom.db'}")
+        if not backend.id:
+            _log.warning("the record of this run is lost when the process ends; to keep it: pip install strongroom-sql")
+        return MemoryBackend()
+
+    def documents(self, backend: Backend, run_id: str, *, task: str | None = None) -> Iterator[Document]:
+        """What *backend* has of a run, opened: nothing that was changed or moved gets through.
+
+        Raises:
+            SealError: a document is not what was sent.
+        """
+        for envelope in backend.read(run_id, task=task):
+            if envelope.run_id != run_id or (task is not None and envelope.task != task):
+                raise SealError
+            yield open_envelope(envelope, self.keyring)
+
+    def result(self, kept: KeptResult, document: Document) -> Result:
+        """The result that *document* carries as *kept*, to be read when its value is asked for."""
+        slot = Slot(document.run_id, kept.task or document.task, document.map_index, kept.field)
+        return Result.from_reference(kept.reference, self._reader(kept), slot)  # type: ignore[arg-type]  # JSON by contract
+
+    def _reader(self, kept: KeptResult) -> ResultHandler:
+        if kept.handler == StoredHandler.id and isinstance(kept.reference, Mapping):
+            # The reference was sealed with our key: the place that it names is one that this project wrote to.
+            return StoredHandler(self.store(str(kept.reference["storage"])))
+        return self.handler(kept.handler)

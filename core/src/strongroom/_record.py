@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is a stored result, byte for byte?
+
+::
+
+    line 1   strongroom/1 {"chain":"compressed/arrow","object":"...","key":"...", ...}  padded to 64 bytes
+    payload  the chain's bytes
+    trailer  payload size (8 bytes, little-endian), decoded size (8 bytes), tag (32 bytes)
+
+The tag is keyed BLAKE3 over the record's context, the header line, the payload and the two sizes, each of them
+delimited: the context and the header by their lengths, the payload by its size at the end.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+import struct
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import blake3
+import msgspec
+
+from strongroom._buffers import CountingWriter, chunks, private_copy
+from strongroom.errors import DamagedError, SealError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.keyring import Keyring
+
+__all__ = ["MAGIC", "Header", "RecordWriter", "Verified", "read_header", "verify"]
+
+MAGIC = b"strongroom/1 "
+_ALIGNMENT = 64
+_MAX_HEADER = 1 << 16
+_SUITE = "blake3"
+_SIZES = struct.Struct("<QQ")
+_TAG_SIZE = 32
+_TRAILER_SIZE = _SIZES.size + _TAG_SIZE
+_BUFFER = 1 << 16
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The first line of a record. It names nothing of the user's."""
+
+    chain: str
+    object: str
+    """The record's random id, which the reference to it repeats."""
+    key: str
+    """The id of the key that the tag is made with."""
+    created: int
+    """Microseconds since 1970-01-01 UTC."""
+    suite: str = _SUITE
+    expires: int | None = None
+    fingerprints: dict[str, str] = {}
+    """For a cached result: a token for each input or parameter -> a keyed fingerprint of its value."""
+
+
+_encode_header = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(Header, strict=True).decode
+
+
+class Verified:
+    """A record that is authentic: its header, and a private copy of its payload."""
+
+    __slots__ = ("decoded_size", "header", "payload", "payload_size")
+
+    def __init__(self, header: Header, payload: BinaryIO, payload_size: int, decoded_size: int) -> None:
+        self.header = header
+        self.payload = payload
+        self.payload_size = payload_size
+        self.decoded_size = decoded_size
+
+
+class RecordWriter:
+    """Writes one record to *sink*: header, then what is written to `payload`, then the trailer."""
+
+    def __init__(self, sink: BinaryIO, header: Header, context: bytes, keyring: Keyring) -> None:
+        line = _line(header)
+        self._sink = sink
+        self._hasher = _hasher(keyring.tag_key(header.key), context, line)
+        self._counter = CountingWriter(self._write)
+        self._size = len(line)
+        sink.write(line)
+        self.payload = cast("BinaryIO", io.BufferedWriter(self._counter, _BUFFER))
+
+    def finish(self, decoded_size: int | None = None) -> tuple[int, int]:
+        """Write the trailer; returns the sizes of the payload and of the whole record, in bytes."""
+        self.payload.flush()
+        payload_size = self._counter.size
+        sizes = _SIZES.pack(payload_size, payload_size if decoded_size is None else decoded_size)
+        self._hasher.update(sizes)
+        self._sink.write(sizes + self._hasher.digest(_TAG_SIZE))
+        return payload_size, self._size + payload_size + _TRAILER_SIZE
+
+    def _write(self, data: memoryview) -> None:
+        self._hasher.update(data)
+        self._sink.write(data)
+
+
+def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
+    """The header and the line it was read from, **unverified**: enough to look at, and to know what to verify with.
+
+    Raises:
+        DamagedError: this is no record, or one of a version that is not known here.
+    """
+    line = source.readline(_MAX_HEADER)
+    if not line.startswith(MAGIC) or not line.endswith(b"\n") or len(line) % _ALIGNMENT:
+        raise DamagedError(location)
+    try:
+        header = _decode_header(line[len(MAGIC) :])
+    except (msgspec.DecodeError, RecursionError):
+        raise DamagedError(location) from None
+    # One line for one header, so that whoever reads it another way cannot read another thing.
+    if header.suite != _SUITE or _line(header) != line:
+        raise DamagedError(location)
+    return header, line
+
+
+def verify(
+    source: BinaryIO,
+    size: int,
+    *,
+    location: str,
+    context: Callable[[Header], bytes],
+    keyring: Keyring,
+    keep_in_memory: Callable[[Header], bool],
+) -> Verified:
+    """Copy the payload of the record in *source* to where nobody else can write, and check the tag of the copy.
+
+    *context* is told the header, for what the reader allows and expects of it; whatever it raises is passed on.
+
+    Raises:
+        DamagedError: the bytes are not those that somebody with the key wrote for this context.
+    """
+    header, line = read_header(source, location)
+    bound = context(header)
+    try:
+        hasher = _hasher(keyring.tag_key(header.key), bound, line)
+    except SealError:
+        raise DamagedError(location) from None
+    payload_size = size - len(line) - _TRAILER_SIZE
+    if payload_size < 0:
+        raise DamagedError(location)
+    payload, fill = private_copy(payload_size, keep_in_memory=keep_in_memory(header))
+    try:
+        for chunk in chunks(source, payload_size):
+            hasher.update(chunk)
+            fill(chunk)
+        decoded_size = _check_trailer(source.read(_TRAILER_SIZE + 1), payload_size, hasher, location)
+    except BaseException:
+        payload.close()
+        raise
+    payload.seek(0)
+    return Verified(header, payload, payload_size, decoded_size)
+
+
+def _check_trailer(trailer: bytes, payload_size: int, hasher: blake3.blake3, location: str) -> int:
+    if len(trailer) != _TRAILER_SIZE:
+        raise DamagedError(location)
+    sizes, tag = trailer[: _SIZES.size], trailer[_SIZES.size :]
+    hasher.update(sizes)
+    stated_size, decoded_size = _SIZES.unpack(sizes)
+    # In constant time: how far a forged tag agrees must not show.
+    if not hmac.compare_digest(hasher.digest(_TAG_SIZE), tag) or stated_size != payload_size:
+        raise DamagedError(location)
+    return int(decoded_size)
+
+
+def _line(header: Header) -> bytes:
+    line = MAGIC + _encode_header(header)
+    padding = -(len(line) + 1) % _ALIGNMENT
+    return line + b" " * padding + b"\n"
+
+
+def _hasher(key: bytes, context: bytes, line: bytes) -> blake3.blake3:
+    hasher = blake3.blake3(key=key)
+    hasher.update(_SIZES.pack(len(context), len(line)))
+    hasher.update(context)
+    hasher.update(line)
+    return hasher

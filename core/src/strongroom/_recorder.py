@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does a state become a document?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from strongroom._error_info import error_info
+from strongroom.documents import KeptResult, RunDocument, StateDocument
+from strongroom.states import Scheduled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from strongroom._egress import Gate
+    from strongroom.results import Result
+    from strongroom.states import State
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Writes down one run, state by state, numbering the states of each task."""
+
+    def __init__(self, gate: Gate, run_id: str, clock: Callable[[], int] = time.time_ns) -> None:
+        self._gate = gate
+        self._run_id = run_id
+        self._clock = clock
+        self._sequences: dict[tuple[str, int], int] = {}
+
+    def run(self, flow_name: str, run_name: str, parameters: Mapping[str, object], tasks: tuple[str, ...]) -> None:
+        """Write down that the run begins.
+
+        Raises:
+            EgressError: a plugin did not let it out.
+        """
+        self._gate.send(
+            RunDocument(
+                run_id=self._run_id,
+                sequence=self._sequences.get(("", -1), 0),
+                name=flow_name,
+                at=self._clock() // 1000,
+                run_name=run_name,
+                parameters=dict(parameters),
+                tasks=tasks,
+            )
+        )
+        self._sequences["", -1] = 1
+
+    def state(
+        self,
+        state: State,
+        *,
+        task: str = "",
+        name: str,
+        run_count: int = 0,
+        map_index: int = -1,
+        task_run_name: str = "",
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        """Write down that a task, or with an empty *task* the flow, has come into *state*.
+
+        Raises:
+            EgressError: a plugin did not let it out.
+        """
+        result = state._result  # noqa: SLF001  # the reference, not the value
+        failure = result.value if result.in_memory else None
+        sequence = self._sequences.get((task, map_index), 0)
+        self._gate.send(
+            StateDocument(
+                run_id=self._run_id,
+                task=task,
+                map_index=map_index,
+                sequence=sequence,
+                name=name,
+                type=type(state).__name__,
+                at=self._clock() // 1000,
+                run_count=run_count,
+                message=state.message,
+                result=_kept(result) if result.serialized else None,
+                error=error_info(failure) if isinstance(failure, BaseException) else None,
+                cached_inputs={key: _kept(kept) for key, kept in state.cached_inputs.items() if kept.serialized},
+                start_time=int(state.start_time.timestamp() * 1e6) if isinstance(state, Scheduled) else None,
+                task_run_name=task_run_name,
+                tags=tags,
+            )
+        )
+        # Only now: a document that was not let out leaves no gap.
+        self._sequences[task, map_index] = sequence + 1
+
+
+def _kept(result: Result) -> KeptResult:
+    assert result.handler is not None  # noqa: S101  # serialized results have both
+    assert result.slot is not None  # noqa: S101
+    return KeptResult(result.handler.id, result.reference, result.slot.field, result.slot.task)

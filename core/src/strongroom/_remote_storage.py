@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does a record get to any other file system that fsspec knows?"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import fsspec
+
+from strongroom._storage import check_key
+from strongroom.errors import NotFoundError, SettingsError, StorageError, TransientStorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["RemoteStorage"]
+
+_SPOOL = 16 << 20
+
+
+class RemoteStorage:
+    """A folder of a file system that fsspec opens: S3, Azure, GCS, SFTP, memory. Picklable."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._fs, self._root = fsspec.url_to_fs(url)
+        except (ValueError, ImportError) as exc:
+            kind = url.partition("://")[0]
+            raise SettingsError(f"no storage of the kind {kind!r} can be opened here: {exc}") from exc
+        self._url = url.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"RemoteStorage({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def locate(self, key: str) -> str:
+        return f"{self._url}/{key}"
+
+    @contextlib.contextmanager
+    def create(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as spool:
+            yield cast("BinaryIO", spool)
+            size = spool.tell()
+            spool.seek(0)
+            # One put of the whole object: until it is complete, stores show what was there before.
+            with _storage_errors(self.locate(key)):
+                self._put(spool, path)
+                stored = self._fs.info(path)["size"]
+            if stored != size:
+                raise TransientStorageError(self.locate(key), OSError(None, "fewer bytes arrived than were sent"))
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        path = self._path(key)
+        with _storage_errors(self.locate(key)):
+            size = self._fs.info(path)["size"]
+            return cast("BinaryIO", self._fs.open(path, "rb")), size
+
+    def exists(self, key: str) -> bool:
+        with _storage_errors(self.locate(key)):
+            return bool(self._fs.isfile(self._path(key)))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(prefix)):
+            for path in self._fs.ls(self._path(prefix), detail=False):
+                yield f"{prefix}/{str(path).rstrip('/').rpartition('/')[2]}"
+
+    def _put(self, spool: tempfile.SpooledTemporaryFile[bytes], path: str) -> None:
+        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with self._fs.open(path, "wb") as target:
+            while chunk := spool.read(_SPOOL):
+                target.write(chunk)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{check_key(key)}"
+
+
+@contextlib.contextmanager
+def _storage_errors(location: str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except FileNotFoundError as exc:
+        raise NotFoundError(location) from exc
+    except Exception as exc:  # each file system raises what its library does; their texts may hold credentials
+        raise TransientStorageError(location, exc) from exc

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What do all tasks of one run share?"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from strongroom._handlers import StoredHandler
+from strongroom._template import fill_template
+from strongroom.abc import ResultHandler, Slot
+from strongroom.errors import DefinitionError, EgressError
+from strongroom.signals import Signal
+from strongroom.states import Failed, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from strongroom._project import Project
+    from strongroom._recorder import Recorder
+    from strongroom._task import Task
+    from strongroom.abc import Serializer
+
+__all__ = ["Keeping", "Run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a flow says about the results of its tasks; None where it says nothing."""
+
+    persist_result: bool | None = None
+    result_handler: ResultHandler | str | None = None
+    result_storage: str | Path | None = None
+    result_serializer: str | Serializer | None = None
+    cache_result_in_memory: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a flow, as its tasks see it. Safe to use from several threads."""
+
+    id: str
+    project: Project
+    recorder: Recorder
+    context: Mapping[str, object]
+    parameters: Mapping[str, object]
+    keeping: Keeping
+    runner_handlers: tuple[Callable[..., State | None], ...] = ()
+    clock: Callable[[], float] = time.time
+    _handlers: dict[tuple[object, ...], ResultHandler] = field(default_factory=dict)
+
+    def keeps(self, task: Task) -> bool:
+        """True if the result of *task* is to be kept: the task decides, then a setting, the flow, a setting."""
+        settings = self.project.settings
+        said = (task.asks_for_persistence, settings.tasks.persist_result, self.keeping.persist_result)
+        return next((answer for answer in said if answer is not None), settings.results.persist)
+
+    def forgets(self, task: Task) -> bool:
+        """True if the value of *task* is to be dropped once it is kept."""
+        return not task.cache_result_in_memory or self.keeping.cache_result_in_memory is False
+
+    def handler(self, task: Task, values: Mapping[str, object]) -> ResultHandler:
+        """The handler for results of *task*; *values* are what its templates may use."""
+        chosen = task.result_handler or self.keeping.result_handler
+        if isinstance(chosen, ResultHandler):
+            return chosen
+        if chosen is not None and chosen != StoredHandler.id:
+            return self.project.handler(chosen)
+        storage = task.result_storage or self.keeping.result_storage
+        serializer = task.result_serializer or self.keeping.result_serializer
+        if task.result_storage_key is not None:
+            key = fill_template(task.result_storage_key, values)
+            return StoredHandler(self.project.store(storage, serializer), key)
+        # Most tasks of a run keep their results the same way: they share one handler.
+        known = (storage, serializer if isinstance(serializer, str) else id(serializer))
+        if known not in self._handlers:
+            self._handlers[known] = StoredHandler(self.project.store(storage, serializer))
+        return self._handlers[known]
+
+    def slot(self, task: Task) -> Slot:
+        """The place of the result of *task* in this run."""
+        return Slot(self.id, task.slug)
+
+    def change(
+        self,
+        subject: object,
+        old: State,
+        new: State,
+        handlers: Iterable[Callable[..., State | None]],
+        record: Callable[[State], None],
+    ) -> State:
+        """Let the state handlers see a change, write it down, and tell the plugins; returns the state that it led to."""
+        for handler in (*handlers, *self.runner_handlers):
+            try:
+                new = _checked(handler(subject, old, new)) or new
+            except Signal as signal:
+                new = signal.state
+            except Exception as exc:  # the user's code: whatever it raises, nobody may take this for a success
+                new = Failed(f"a state handler raised {type(exc).__name__}", result=exc)
+                break
+        try:
+            record(new)
+        except EgressError as exc:
+            # Fail closed: what may not be told did not succeed. That it failed may be told, or not even that.
+            new = Failed(str(exc), result=exc)
+            with contextlib.suppress(EgressError):
+                record(new)
+        self.project.plugins.state_changed(subject, old, new)
+        return new
+
+
+def _checked(answer: object) -> State | None:
+    if answer is not None and not isinstance(answer, State):
+        raise DefinitionError(f"a state handler answered with a {type(answer).__name__}; it returns a state or None")
+    return answer

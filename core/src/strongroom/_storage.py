@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where do records lie, and how does one get there whole or not at all?"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+from strongroom.errors import PermanentStorageError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Storage", "check_key", "open_storage"]
+
+_MAX_PART = 200
+
+
+class Storage(Protocol):
+    """A folder of records, under keys such as ``runs/1f0c.../9a3e...``."""
+
+    @property
+    def url(self) -> str:
+        """What `open_storage` takes to open this storage again; never with credentials."""
+        ...
+
+    def locate(self, key: str) -> str:
+        """The place of *key* as a person would look it up."""
+        ...
+
+    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """A file whose bytes lie under *key* once the block ends, replacing what was there, durably.
+
+        If the block raises, or the process dies, *key* is as it was.
+        """
+        ...
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        """The bytes under *key*, and how many they are.
+
+        Raises:
+            NotFoundError: there are none.
+        """
+        ...
+
+    def exists(self, key: str) -> bool:
+        """True if something lies under *key*."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys directly in the folder *prefix*, in no order; none if there is no such folder."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """*key*, if it stays inside its storage and is a name on every system.
+
+    Raises:
+        PermanentStorageError: it does not.
+    """
+    for part in key.split("/"):
+        if not part or part.startswith(".") or len(part.encode()) > _MAX_PART:
+            raise PermanentStorageError(key, "each part of a key has 1 to 200 bytes and does not begin with a dot")
+        if not part.isprintable() or any(character in '\\:*?"<>|' for character in part):
+            raise PermanentStorageError(key, 'a key has no control characters and none of \\ : * ? " < > |')
+    return key
+
+
+def open_storage(where: str | Path) -> Storage:
+    """The storage at an fsspec URL, or in a local folder.
+
+    Raises:
+        SettingsError: there is no such kind of storage, or the URL holds a password.
+    """
+    scheme = "" if isinstance(where, Path) else urlsplit(where).scheme
+    if scheme in {"", "file", "local"}:
+        from strongroom._local_storage import LocalStorage  # noqa: PLC0415  # only what is used is imported
+
+        text = str(where)
+        folder = text.removeprefix(f"{scheme}://") if scheme else text
+        return LocalStorage(Path(folder).expanduser())
+    if "@" in urlsplit(str(where)).netloc:
+        raise SettingsError(f"the {scheme} URL of a storage holds credentials; give them where the library looks for them")
+    from strongroom._remote_storage import RemoteStorage  # noqa: PLC0415  # fsspec is slow to import
+
+    return RemoteStorage(str(where))

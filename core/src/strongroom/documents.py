@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may leave for the backend? This closed list, and nothing else.
+
+Each field says in its annotation what happens to it on its way out; a field that does not is an error when this
+module is imported. Fields in clear are columns of an `Envelope`; sealed fields travel together as one blob.
+"""
+
+from __future__ import annotations
+
+import enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "DISPOSITIONS",
+    "Disposition",
+    "Document",
+    "ErrorInfo",
+    "Frame",
+    "KeptResult",
+    "RunDocument",
+    "StateDocument",
+    "sealed_fields",
+]
+
+
+class Disposition(enum.Enum):
+    """What happens to a field of a document on its way out."""
+
+    CLEAR = "clear"
+    """It leaves as it is."""
+    SEAL = "seal"
+    """It leaves encrypted and authenticated, bound to its document."""
+    TOKEN = "token"  # noqa: S105  # a disposition, not a password
+    """A keyed token leaves in its place: equal for equal texts, and telling nothing else."""
+    MASK = "mask"
+    """It leaves with what is secret blotted out."""
+    DROP = "drop"
+    """It does not leave."""
+
+
+class KeptResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A result as a document carries it: never the value, only what leads to it."""
+
+    handler: str
+    """The id of the result handler that reads it."""
+    reference: object
+    """What the handler's `write` answered: JSON."""
+    field: str = "result"
+    """The slot's field that it was written for."""
+    task: str = ""
+    """The slot's task that it was written for."""
+
+
+class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a traceback: never the source line, never a local value."""
+
+    file: str
+    line: int
+    function: str
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An exception as inert data: nothing ever rebuilds the class that it names."""
+
+    kind: str
+    message: str
+    frames: tuple[Frame, ...] = ()
+    notes: tuple[str, ...] = ()
+    cause: ErrorInfo | None = None
+    """What it was raised from, or while handling."""
+    members: tuple[ErrorInfo, ...] = ()
+    """The exceptions of an exception group."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing sent to the backend. The first fields are the columns of an `Envelope`."""
+
+    kind: ClassVar[str]
+
+    run_id: Annotated[str, Disposition.CLEAR]
+    task: Annotated[str, Disposition.CLEAR] = ""
+    map_index: Annotated[int, Disposition.CLEAR] = -1
+    sequence: Annotated[int, Disposition.CLEAR] = 0
+    name: Annotated[str, Disposition.CLEAR] = ""
+    type: Annotated[str, Disposition.CLEAR] = ""
+    at: Annotated[int, Disposition.CLEAR]
+    run_count: Annotated[int, Disposition.CLEAR] = 0
+
+
+class RunDocument(Document, frozen=True, kw_only=True):
+    """Opens a run."""
+
+    kind: ClassVar[str] = "run"
+
+    run_name: Annotated[str, Disposition.SEAL] = ""
+    parameters: Annotated[dict[str, object], Disposition.SEAL] = {}
+    """Parameter name -> value, plain JSON."""
+    tasks: Annotated[tuple[str, ...], Disposition.SEAL] = ()
+    """The slugs of all tasks, in the order in which they can run."""
+
+
+class StateDocument(Document, frozen=True, kw_only=True):
+    """A task run, or with an empty ``task`` the flow run, has come into a state."""
+
+    kind: ClassVar[str] = "state"
+
+    message: Annotated[str | None, Disposition.SEAL] = None
+    result: Annotated[KeptResult | None, Disposition.SEAL] = None
+    error: Annotated[ErrorInfo | None, Disposition.SEAL] = None
+    cached_inputs: Annotated[dict[str, KeptResult], Disposition.SEAL] = {}
+    start_time: Annotated[int | None, Disposition.SEAL] = None
+    """When to run next, for a scheduled state: microseconds since 1970-01-01 UTC."""
+    task_run_name: Annotated[str, Disposition.SEAL] = ""
+    tags: Annotated[tuple[str, ...], Disposition.SEAL] = ()
+
+
+def _dispositions(kind: type[Document]) -> dict[str, Disposition]:
+    hints = get_type_hints(kind, include_extras=True)
+    found: dict[str, Disposition] = {}
+    for field in kind.__struct_fields__:
+        marks = [mark for mark in getattr(hints[field], "__metadata__", ()) if isinstance(mark, Disposition)]
+        if len(marks) != 1:
+            raise TypeError(f"{kind.__name__}.{field} needs one disposition: may it leave, and how?")
+        found[field] = marks[0]
+    return found
+
+
+DISPOSITIONS: Mapping[type[Document], Mapping[str, Disposition]] = MappingProxyType(
+    {kind: _dispositions(kind) for kind in (RunDocument, StateDocument)}
+)
+"""Document type -> field -> what happens to it. This is the whole of what can leave."""
+
+
+def sealed_fields(kind: type[Document]) -> tuple[str, ...]:
+    """The names of the fields that are sealed, in the order in which the sealed blob has them."""
+    return tuple(field for field, disposition in DISPOSITIONS[kind].items() if disposition is Disposition.SEAL)

@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is the result of a task, and where is it kept?"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO
+
+from strongroom import _record
+from strongroom._chain import AUTO, Chain, as_chain
+from strongroom._plugins import installed_plugins
+from strongroom._settings import load as load_settings
+from strongroom._storage import check_key, open_storage
+from strongroom.abc import Codec, CodecContext, JSONValue, ResultHandler, Slot
+from strongroom.errors import DamagedError, FormatNotAllowedError, HandlerError
+from strongroom.keyring import KEYRING_FILE, Keyring, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from strongroom._plugins import Plugins
+    from strongroom.abc import Serializer
+
+__all__ = ["Metadata", "NoResult", "Receipt", "Result", "ResultRecord", "ResultStore"]
+
+
+class Result:
+    """A value, or a reference to where it is, with the handler that turns one into the other. Immutable."""
+
+    __slots__ = ("_value", "handler", "reference", "slot")
+
+    _value: object
+    handler: ResultHandler | None
+    reference: JSONValue
+    slot: Slot | None
+
+    def __init__(self, value: object, handler: ResultHandler | None = None) -> None:
+        _fill(self, value, handler, None, None)
+
+    @classmethod
+    def from_reference(cls, reference: JSONValue, handler: ResultHandler, slot: Slot, **known: object) -> Result:
+        """The result that *reference* leads to, read when its value is asked for; ``value=`` saves that."""
+        return _fill(object.__new__(cls), known.get("value", _ABSENT), handler, reference, slot)
+
+    @property
+    def serialized(self) -> bool:
+        """True if a reference is held, so that the value survives this process."""
+        return self.slot is not None
+
+    @property
+    def in_memory(self) -> bool:
+        """True if the value is held, so that nothing has to be read."""
+        return self._value is not _ABSENT
+
+    @property
+    def value(self) -> object:
+        """The value; read through the handler, each time, if only a reference is held.
+
+        Raises:
+            HandlerError: it cannot be read.
+        """
+        return self._value if self._value is not _ABSENT else self._read()
+
+    def serialize(self, slot: Slot) -> Result:
+        """This result with a reference to its value; written by the handler unless it was before.
+
+        Raises:
+            HandlerError: there is no handler, or it cannot write the value.
+        """
+        if self.slot is not None:
+            return self
+        if self.handler is None:
+            raise HandlerError("none", "write", LookupError())
+        try:
+            reference = self.handler.write(self._value, slot)
+        except Exception as exc:  # a handler is a plugin: whatever it raises, the result was not kept
+            raise HandlerError(self.handler.id, "write", exc) from exc
+        return _fill(object.__new__(Result), self._value, self.handler, reference, slot)
+
+    def deserialize(self) -> Result:
+        """This result with its value in memory."""
+        return self if self.in_memory else _fill(object.__new__(Result), self._read(), *self._rest())
+
+    def forget_value(self) -> Result:
+        """This result with only its reference, so that its memory can be used again."""
+        return _fill(object.__new__(Result), _ABSENT, *self._rest()) if self.serialized else self
+
+    def _rest(self) -> tuple[ResultHandler | None, JSONValue, Slot | None]:
+        return self.handler, self.reference, self.slot
+
+    def _read(self) -> object:
+        assert self.handler is not None  # noqa: S101  # from_reference made sure of it
+        assert self.slot is not None  # noqa: S101
+        try:
+            return self.handler.read(self.reference, self.slot)
+        except Exception as exc:  # a handler is a plugin: whatever it raises, the result was not read
+            raise HandlerError(self.handler.id, "read", exc) from exc
+
+    def __repr__(self) -> str:
+        kept = f", kept by {self.handler.id!r}" if self.serialized and self.handler else ""
+        return f"<Result: {'in memory' if self.in_memory else 'not in memory'}{kept}>"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"results are immutable; {name!r} was not set")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        value = self._value if self.in_memory else None
+        return _rebuild, (self.in_memory, value, *self._rest())
+
+
+_ABSENT = object()
+
+
+def _fill(
+    result: Result, value: object, handler: ResultHandler | None, reference: JSONValue, slot: Slot | None
+) -> Result:
+    fill = object.__setattr__
+    fill(result, "_value", value)
+    fill(result, "handler", handler)
+    fill(result, "reference", reference)
+    fill(result, "slot", slot)
+    return result
+
+
+def _rebuild(
+    in_memory: bool, value: object, handler: ResultHandler | None, reference: JSONValue, slot: Slot | None
+) -> Result:
+    return _fill(object.__new__(Result), value if in_memory else _ABSENT, handler, reference, slot)
+
+
+class _NoResult(Result):
+    """Nothing was returned yet; not the same as None."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> object:
+        return self
+
+    def serialize(self, slot: Slot) -> Result:  # noqa: ARG002  # nothing to keep
+        return self
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "NoResult"
+
+    def __reduce__(self) -> str:  # type: ignore[override]  # the name of the one there is
+        return "NoResult"
+
+
+NoResult = _NoResult(None)
+"""Nothing was returned yet. Its value is itself, and it is false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a result went, and what it takes to read it back."""
+
+    storage: str
+    """The URL of the storage."""
+    key: str
+    object: str
+    """The record's random id: a later record under the same key has another."""
+    chain: str
+    size: int
+    """Bytes in storage."""
+
+    def to_reference(self) -> dict[str, JSONValue]:
+        """The reference that leads to the record."""
+        return {field: getattr(self, field) for field in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is known of a stored result without its payload."""
+
+    key: str
+    chain: str
+    object: str
+    size: int
+    """Bytes in storage."""
+    created: int
+    """Microseconds since 1970-01-01 UTC."""
+    expires: int | None
+    """Microseconds since 1970-01-01 UTC; None if it never expires."""
+    fingerprints: Mapping[str, str]
+
+
+class ResultRecord:
+    """One stored result, authentic; its value is decoded when it is first asked for."""
+
+    def __init__(self, metadata: Metadata, payload: BinaryIO, decode: Callable[[BinaryIO], object]) -> None:
+        self.metadata = metadata
+        self._payload = payload
+        self._decode = decode
+        self._result: object = _ABSENT
+
+    @property
+    def result(self) -> object:
+        """The value.
+
+        Raises:
+            MissingPluginError: the serializer is not installed; the message names what to install.
+            FormatNotAllowedError: the reader does not allow it.
+        """
+        if self._result is _ABSENT:
+            self._payload.seek(0)
+            self._result = self._decode(self._payload)
+        return self._result
+
+    def payload(self) -> BinaryIO:
+        """The payload as it is stored, from its start."""
+        self._payload.seek(0)
+        return self._payload
+
+
+class ResultStore:
+    """Results as authenticated records in one storage.
+
+    A reader accepts only records whose chain consists of ids in *allow* or in its own *serializer*; what lies in
+    storage has no say in that.
+    """
+
+    def __init__(
+        self,
+        storage: str | Path,
+        *,
+        serializer: str | Serializer | Chain = AUTO,
+        keyring: Keyring | None = None,
+        allow: Collection[str] | None = None,
+        plugins: Plugins | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Use the records at *storage*, a folder or an fsspec URL.
+
+        What is not given comes from the settings: the keyring of the home, ``results.allow``, ``plugins.allow``.
+        """
+        if keyring is None or allow is None or plugins is None:
+            settings = load_settings(os.environ, Path.cwd())
+            keyring = keyring or Keyring.open_or_create(settings.home / KEYRING_FILE)
+            allow = settings.results.allow if allow is None else allow
+            plugins = plugins or installed_plugins(settings.plugins.allow)
+        self._storage = open_storage(storage)
+        self._plugins = plugins
+        self._chain = as_chain(serializer, plugins)
+        self._keyring = keyring
+        self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        """The URL of the storage."""
+        return self._storage.url
+
+    @property
+    def chain(self) -> str:
+        """The chain that `write` uses, such as ``auto`` or ``compressed/json``."""
+        return self._chain.id
+
+    def locate(self, key: str) -> str:
+        """The place of *key* as a person would look it up."""
+        return self._storage.locate(key)
+
+    def write(
+        self,
+        value: object,
+        key: str | None = None,
+        *,
+        folder: str | None = None,
+        expires: int | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> Receipt:
+        """Keep *value* under *key*, replacing what was there, or under a new random key in *folder*.
+
+        It is durable when this returns.
+
+        Raises:
+            SerializationError: the serializer cannot keep it.
+            StorageError: the storage cannot; *key* is as it was.
+        """
+        id_ = secrets.token_hex(16)
+        key = check_key(key or f"{folder or 'results'}/{id_}")
+        chain = self._chain.for_value(value, self._plugins)
+        header = _record.Header(
+            chain=chain.id,
+            object=id_,
+            key=self._keyring.primary,
+            created=self._clock() // 1000,
+            expires=expires,
+            fingerprints=dict(fingerprints or {}),
+        )
+        with self._storage.create(key) as sink:
+            writer = _record.RecordWriter(sink, header, _context(key), self._keyring)
+            decoded_size = chain.dump(value, writer.payload, _codec_context(key, header))
+            _, size = writer.finish(decoded_size)
+        receipt = Receipt(self._storage.url, key, id_, chain.id, size)
+        self._plugins.result_written(receipt)
+        return receipt
+
+    def read(self, key: str, *, allow: Collection[str] = (), object_: str | None = None) -> ResultRecord:
+        """The record under *key*; *allow* names further ids of serializers and codecs to accept.
+
+        All of it is authenticated before this returns, and nothing of it is decoded before that. If *object_* is
+        given, only that record is accepted, not a later one under the same key.
+
+        Raises:
+            NotFoundError: there is none.
+            DamagedError: its bytes are not those that were written under this key.
+        """
+        location = self.locate(key)
+        source, size = self._storage.open(key)
+
+        def context(header: _record.Header) -> bytes:
+            if object_ is not None and header.object != object_:
+                raise DamagedError(location)
+            return _context(key)
+
+        with source:
+            verified = _record.verify(
+                source,
+                size,
+                location=location,
+                context=context,
+                keyring=self._keyring,
+                keep_in_memory=lambda header: self._reads_in_place(header.chain),
+            )
+        metadata = _metadata(key, size, verified.header)
+        allowed = self._allow | frozenset(allow)
+
+        def decode(payload: BinaryIO) -> object:
+            chain = self._resolve(verified.header.chain, allowed, location)
+            return chain.load(
+                payload, verified.decoded_size, _codec_context(key, verified.header), lambda: DamagedError(location)
+            )
+
+        return ResultRecord(metadata, verified.payload, decode)
+
+    def unverified_metadata(self, key: str) -> Metadata:
+        """What the first line of the record under *key* says, read without its payload and so not authenticated.
+
+        Raises:
+            NotFoundError: there is none.
+            DamagedError: what is there is no record.
+        """
+        source, size = self._storage.open(key)
+        with source:
+            header, _ = _record.read_header(source, self.locate(key))
+        return _metadata(key, size, header)
+
+    def exists(self, key: str) -> bool:
+        """True if there is a record under *key*; its payload is not read.
+
+        Raises:
+            DamagedError: something else is there.
+        """
+        if not self._storage.exists(key):
+            return False
+        self.unverified_metadata(key)
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys directly in the folder *prefix*."""
+        return self._storage.list(prefix)
+
+    def _reads_in_place(self, chain: str) -> bool:
+        """True if values of *chain* are views of their bytes, so that these had better be in memory."""
+        if chain not in self._allow or not self._plugins.is_registered("serializer", chain):
+            return False
+        return self._plugins.serializer(chain).zero_copy
+
+    def _resolve(self, chain: str, allowed: Collection[str], location: str) -> Chain:
+        for id_ in chain.split("/"):
+            if id_ not in allowed:
+                raise FormatNotAllowedError(id_, location)
+        # An instance that the reader holds is used rather than looked up: it may be nobody's plugin.
+        if chain == self._chain.id:
+            return self._chain
+        *codecs, last = chain.split("/")
+        own = self._chain.serializer
+        serializer = own if own is not None and own.id == last else self._plugins.serializer(last)
+        return Chain(tuple(self._codec(id_) for id_ in codecs), serializer)
+
+    def _codec(self, id_: str) -> Codec:
+        return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
+
+
+def _context(key: str) -> bytes:
+    # Bound to its key, a record that was moved to another one does not verify.
+    return bind("record", key)
+
+
+def _codec_context(key: str, header: _record.Header) -> CodecContext:
+    return CodecContext(bind("codec", key, header.object))
+
+
+def _metadata(key: str, size: int, header: _record.Header) -> Metadata:
+    return Metadata(
+        key, header.chain, header.object, size, header.created, header.expires, MappingProxyType(header.fingerprints)
+    )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How do bytes get out and in, in pieces or not copied at all?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
+
+from strongroom.abc import SupportsBuffer
+from strongroom_arrow._errors import PayloadError
+
+if TYPE_CHECKING:
+    import io
+
+    from _typeshed import ReadableBuffer
+
+__all__ = ["PIECE", "Content", "Pieces", "Replay", "opened"]
+
+PIECE: Final = 1 << 20
+"""How much is written at a time. A sink that must copy what it is given copies no more than this."""
+
+
+class Pieces:
+    """What Arrow writes to: passes everything on in pieces, and leaves closing to whoever owns the sink."""
+
+    closed = False
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+
+    def write(self, data: ReadableBuffer) -> int:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), PIECE):
+            self._sink.write(view[start : start + PIECE])
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+
+class Replay:
+    """A source whose first bytes were looked at already; it remembers the last bytes that it gave out."""
+
+    closed = False
+
+    def __init__(self, head: bytes, source: BinaryIO) -> None:
+        self._head = head
+        self._source = source
+        self.tail = b""
+        self.failure: BaseException | None = None
+        """What the source raised: Arrow's own errors have the same types."""
+
+    def read(self, size: int) -> bytes:
+        """*size* bytes, or fewer at the end."""
+        try:
+            data, self._head = self._head[:size], self._head[size:]
+            if len(data) < size:
+                data += _read(self._source, size - len(data))
+        except BaseException as exc:
+            self.failure = exc
+            raise
+        self.tail = (self.tail + data[-8:])[-8:]
+        return data
+
+    def fill(self, target: memoryview) -> None:
+        """Put the next bytes into all of *target*."""
+        start = 0
+        if self._head:
+            start = min(len(self._head), len(target))
+            target[:start] = self.read(start)
+        readinto = cast("io.BufferedReader", self._source).readinto
+        while start < len(target):
+            count = readinto(target[start : start + PIECE])
+            if not count:
+                raise PayloadError("it ends too early")
+            start += count
+
+
+Content: TypeAlias = "memoryview | Replay"
+"""A payload: in memory, or to be read."""
+
+
+def opened(source: BinaryIO, size: int) -> tuple[bytes, Content]:
+    """The first *size* bytes of *source*, and all of it."""
+    if isinstance(source, SupportsBuffer):
+        view = source.getbuffer().cast("B")
+        return bytes(view[:size]), view
+    head = _read(source, size)
+    return head, Replay(head, source)
+
+
+def _read(source: BinaryIO, size: int) -> bytes:
+    """*size* bytes, or fewer at the end: a raw file may give fewer before."""
+    data = source.read(size)
+    while len(data) < size and (more := source.read(size - len(data))):
+        data += more
+    return data

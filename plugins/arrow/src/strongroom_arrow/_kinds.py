@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which module makes a value of a stream? It depends on the kind that the stream names, from a closed list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from strongroom.errors import PluginError
+from strongroom_arrow import _streams
+
+if TYPE_CHECKING:
+    from strongroom_arrow._bytes import Content
+
+__all__ = ["Kind", "load"]
+
+
+class Kind(Protocol):
+    """What a module that keeps values of one package offers."""
+
+    @staticmethod
+    def check(value: object) -> None:
+        """Raise SerializationError if *value* would not come back unchanged."""
+
+    @staticmethod
+    def dump(value: object, sink: BinaryIO) -> None:
+        """Write *value*, or raise SerializationError."""
+
+
+def load(content: Content) -> object:
+    """The value in the Arrow stream *content*.
+
+    Raises:
+        PayloadError: it is not one whole stream of this plugin.
+        PluginError: the value is of a package that is not installed here.
+    """
+    table, description = _streams.read(content)
+    package = description.kind.partition(".")[0]
+    try:
+        if package == "pandas":
+            from strongroom_arrow import _pandas
+
+            return _pandas.load(table, description)
+        if package == "polars":
+            from strongroom_arrow import _polars
+
+            return _polars.load(table, description)
+    except ModuleNotFoundError as exc:
+        if exc.name != package:
+            raise
+        raise PluginError(f"the result is a {description.kind}; to read it, pip install {package}") from exc
+    from strongroom_arrow import _tables
+
+    return _tables.load(table, description)

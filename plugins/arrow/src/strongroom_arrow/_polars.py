@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How are polars frames and series kept? As polars hands them to Arrow, if that leads back to the same schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import polars as pl
+import pyarrow as pa
+
+from strongroom_arrow import _streams
+from strongroom_arrow._errors import PayloadError, refusal
+from strongroom_arrow._layout import VERSION, Description
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check", "dump", "load"]
+
+_SLICE: Final = 4 << 20
+# The newest layouts of strings are not yet read by every Arrow library.
+_COMPATIBLE: Final = pl.CompatLevel.oldest()
+
+
+def check(value: object) -> None:
+    """Raise SerializationError if *value* would not come back unchanged."""
+    _streams.check_schema(_schema(_frame(value)))
+
+
+def dump(value: object, sink: BinaryIO) -> None:
+    """Write *value* in slices: polars copies strings on their way to Arrow."""
+    frame = _frame(value)
+    kind: Final = "polars.Series" if isinstance(value, pl.Series) else "polars.DataFrame"
+    _streams.write(sink, _schema(frame), _batches(frame), Description(VERSION, kind, frame.height))
+
+
+def load(table: pa.Table, description: Description) -> pl.DataFrame | pl.Series:
+    """The value that *table* was made of."""
+    try:
+        frame = _from_arrow(table)
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as exc:
+        raise PayloadError("its columns are not those of a polars frame") from exc
+    if description.kind == "polars.DataFrame":
+        return frame
+    if frame.width != 1:
+        raise PayloadError("it has more or fewer columns than a series")
+    return frame.to_series()
+
+
+def _frame(value: object) -> pl.DataFrame:
+    if type(value) is pl.DataFrame:
+        return value
+    if type(value) is pl.Series:
+        return value.to_frame()
+    if isinstance(value, pl.LazyFrame):
+        raise refusal("it is a LazyFrame, which is a plan and not yet data; return frame.collect()")
+    raise refusal(f"{type(value).__qualname__} is no frame and no series")
+
+
+def _from_arrow(table: pa.Table) -> pl.DataFrame:
+    frame = pl.DataFrame(table)
+    # polars makes up a name for a column whose name is empty.
+    frame.columns = table.column_names
+    return frame
+
+
+def _schema(frame: pl.DataFrame) -> pa.Schema:
+    """The Arrow schema of *frame*, which polars reads as the very schema that *frame* has."""
+    fields: list[pa.Field] = []
+    for column in frame.head(0).iter_columns():
+        place = f"$[{column.name!r}]"
+        # Columns of Python objects would be written as addresses.
+        if column.dtype.base_type() is pl.Object:
+            raise refusal("a column of Python objects would need pickle", place)
+        try:
+            table = column.to_frame().to_arrow(compat_level=_COMPATIBLE)
+            same = _from_arrow(table).schema == {column.name: column.dtype}
+        except (pa.ArrowException, pl.exceptions.PolarsError) as exc:
+            raise refusal(f"Arrow has no type for {column.dtype}", place) from exc
+        if not same:
+            raise refusal(f"a column of {column.dtype} would come back changed", place)
+        fields.append(table.schema.field(0))
+    return pa.schema(fields)
+
+
+def _batches(frame: pl.DataFrame) -> Iterator[pa.RecordBatch]:
+    rows = max(1, frame.height * _SLICE // max(1, frame.estimated_size()))
+    for part in frame.iter_slices(rows):
+        yield from _streams.batches(part.to_arrow(compat_level=_COMPATIBLE))

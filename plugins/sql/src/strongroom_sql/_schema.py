@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which tables hold the record of runs, and is what we found there the version that we know?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from strongroom import Envelope
+from strongroom.errors import BackendError
+
+if TYPE_CHECKING:
+    from typing import Final
+
+__all__ = ["FIELDS", "IDENTITY", "OPENS_A_RUN", "VERSION", "create", "documents", "is_ready"]
+
+VERSION: Final = 1
+
+FIELDS: Final = Envelope.__struct_fields__
+"""The columns of `documents` that an envelope fills, in the order of both."""
+
+# The task comes last, so that this index does not look like a shortcut to "all documents of one task": it has them in
+# the wrong order, and every page of a long read would sort them again. `documents_by_run` has the right order.
+IDENTITY: Final = ("run_id", "sequence", "map_index", "task")
+
+_metadata = sa.MetaData()
+
+documents: Final = sa.Table(
+    "documents",
+    _metadata,
+    # SQLite counts by itself only in a column whose type is called INTEGER; it has 64 bits there.
+    sa.Column("ordinal", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("run_count", sa.Integer, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint(*IDENTITY, name="documents_identity"),
+)
+"""One row per envelope; `ordinal` grows in the order of `append`."""
+
+# A literal and no parameter: a partial index serves only queries whose condition is seen to imply its own.
+OPENS_A_RUN: Final = documents.c.kind == sa.literal_column("'run'")
+
+# The task is in it so that a read of one task skips the others without fetching their rows.
+sa.Index("documents_by_run", documents.c.run_id, documents.c.ordinal, documents.c.task)
+# All that a list of runs asks for is in it; it has one entry per run.
+sa.Index(
+    "documents_opening",
+    documents.c.ordinal,
+    documents.c.run_id,
+    documents.c.kind,
+    sqlite_where=OPENS_A_RUN,
+    postgresql_where=OPENS_A_RUN,
+)
+
+_versions = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+
+
+def is_ready(connection: sa.Connection, place: str) -> bool:
+    """True if the tables are there, False if the database is empty.
+
+    Raises:
+        BackendError: the database is of another version, or somebody else's.
+    """
+    tables = set(sa.inspect(connection).get_table_names())
+    if not tables:
+        return False
+    if not {documents.name, _versions.name} <= tables:
+        raise BackendError(f"{place} is a database of something else; name another file in backend.url")
+    found = connection.scalar(sa.select(sa.func.max(_versions.c.version)))
+    if found != VERSION:
+        raise BackendError(
+            f"{place} has version {found} of the schema and this strongroom-sql knows version {VERSION}; "
+            "upgrade strongroom-sql, or name another file in backend.url"
+        )
+    return True
+
+
+def create(connection: sa.Connection) -> None:
+    """Make the tables and note their version; for a transaction that keeps every other writer out."""
+    _metadata.create_all(connection)
+    connection.execute(sa.insert(_versions).values(version=VERSION))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How are many envelopes inserted at once, and how is a different one under the same identity noticed?"""
+
+from __future__ import annotations
+
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from msgspec.structs import astuple
+from sqlalchemy.dialects.sqlite import insert
+
+from strongroom.errors import BackendError
+from strongroom_sql._schema import FIELDS, IDENTITY, documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
+
+    from strongroom import Envelope
+
+__all__ = ["Inserts"]
+
+# More rows in one statement gain nothing, and take longer to compile.
+_MOST_ROWS: Final = 1024
+# SQLite allows an expression of 1000 terms in a chain; an identity has four.
+_MOST_LOOKUPS: Final = 64
+
+_columns = [documents.c[name] for name in FIELDS]
+_identity = [documents.c[name] for name in IDENTITY]
+
+
+class Inserts:
+    """Inserts envelopes by statements of many rows each.
+
+    ``executemany`` would take and give back the interpreter's lock for every row, and wait for it each time while
+    another thread computes; one statement of many rows does so once. The numbers of rows are powers of two, so that
+    few statements are compiled, each of them once. A rest that is not a power of two is filled up with repetitions
+    of its last envelope, which change nothing: that is far cheaper than one more statement.
+    """
+
+    def __init__(self, dialect: sa.Dialect, *, most_parameters: int) -> None:
+        self._dialect = dialect
+        self._most_rows = 1 << min(_MOST_ROWS, most_parameters // len(FIELDS)).bit_length() - 1
+        self._compiled: dict[int, str] = {}
+
+    def insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+        """Insert those of *envelopes* that are not there yet, within the caller's transaction.
+
+        Raises:
+            BackendError: a different envelope has the identity of one of them.
+        """
+        for part in _parts(envelopes, self._most_rows):
+            rows = 1 << (len(part) - 1).bit_length()
+            filled = chain(part, repeat(part[-1], rows - len(part)))
+            parameters = tuple(chain.from_iterable(map(astuple, filled)))
+            result = connection.exec_driver_sql(self._statement(rows), parameters)
+            if result.rowcount != len(part):
+                _check_all_kept(connection, part)
+
+    def _statement(self, rows: int) -> str:
+        if rows not in self._compiled:
+            self._compiled[rows] = _compile(self._dialect, rows)
+        return self._compiled[rows]
+
+
+def _parts(envelopes: Sequence[Envelope], most: int) -> Iterator[Sequence[Envelope]]:
+    return (envelopes[start : start + most] for start in range(0, len(envelopes), most))
+
+
+def _compile(dialect: sa.Dialect, rows: int) -> str:
+    """An INSERT for *rows* rows that leaves alone what is there, with the placeholders of *dialect*."""
+    values: list[dict[str, sa.BindParameter[object]]]
+    values = [{name: sa.bindparam(f"{name}_{row}") for name in FIELDS} for row in range(rows)]
+    statement = insert(documents).values(values).on_conflict_do_nothing(index_elements=_identity)
+    return str(statement.compile(dialect=dialect))
+
+
+def _check_all_kept(connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+    """Raise unless each of *envelopes* is in the database just as it is here."""
+    for part in _parts(envelopes, _MOST_LOOKUPS):
+        # Spelled out with OR, because SQLite would not use the index for (a, b) IN ((1, 2), (3, 4)).
+        wanted = [sa.and_(*(documents.c[name] == getattr(envelope, name) for name in IDENTITY)) for envelope in part]
+        kept = {tuple(row) for row in connection.execute(sa.select(*_columns).where(sa.or_(*wanted)))}
+        for envelope in part:
+            if astuple(envelope) not in kept:
+                raise BackendError(
+                    f"another document is already number {envelope.sequence} of the task {envelope.task!r}, map index "
+                    f"{envelope.map_index}, in the run {envelope.run_id!r}; nothing of the batch was kept; "
+                    "start a new run"
+                )

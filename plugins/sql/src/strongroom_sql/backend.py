@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How is the record of runs kept in an SQL database?"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+import sqlalchemy as sa
+
+from strongroom import Backend, Envelope
+from strongroom.errors import BackendError
+from strongroom_sql import _schema, _sqlite
+from strongroom_sql._failures import in_our_words
+from strongroom_sql._schema import FIELDS, OPENS_A_RUN, documents
+from strongroom_sql._statements import Inserts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import Final
+
+__all__ = ["SQLBackend"]
+
+# A page of a read ends at whichever comes first, so that documents of any size are read in little memory.
+_PAGE_ROWS: Final = 256
+_PAGE_BYTES: Final = 1 << 20
+
+# Without this msgspec would take text for bytes in base64.
+_AS_IT_IS: Final = (bytes,)
+
+
+class SQLBackend(Backend):
+    """Keeps the record of runs in an SQLite file that any number of processes may use at once.
+
+    The file is made if there is none, for its owner only. A batch is one transaction, and on the disk when `append`
+    returns. Threads may share an instance; a forked process may not, and is told so.
+    """
+
+    id = "sql"
+
+    def __init__(self, url: str, *, busy_seconds: float = 5.0) -> None:
+        """Open the database at *url*, such as ``sqlite:////folder/strongroom.db``.
+
+        Args:
+            url: where the file is; made if it is not there, and so is its folder.
+            busy_seconds: how long a call waits while another process writes.
+
+        Raises:
+            NotSupportedError: *url* names no SQLite file.
+            BackendUnavailableError: another process kept it locked.
+            BackendError: what is there is not ours, of another version, or cannot be used.
+        """
+        self._path = _sqlite.path_of(url)
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        _sqlite.create_file(self._path)
+        engine = _sqlite.engine(self._path, busy_seconds=busy_seconds)
+        with _errors_in_our_words(self._path):
+            self._connection: sa.Connection | None = _prepared(engine, f"the database {str(self._path)!r}")
+        self._inserts = Inserts(engine.dialect, most_parameters=_sqlite.most_parameters(self._connection))
+        self._file = self._file_now()
+
+    def append(self, envelopes: Sequence[Envelope]) -> None:
+        """Keep *envelopes* in one transaction; they are on the disk when this returns."""
+        with self._transaction() as connection:
+            _sqlite.begin_to_write(connection)
+            self._inserts.insert(connection, envelopes)
+            self._check_file()
+
+    def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
+        """Ids of runs that start with *prefix*, the one that was opened last first, at most *limit*."""
+        query = sa.select(documents.c.run_id).where(OPENS_A_RUN).order_by(documents.c.ordinal.desc())
+        if prefix:
+            # No LIKE, for which % and _ have a meaning and the case of letters has none. No range of ids either, for
+            # which the index of all documents would be searched, and not that of the few that open a run.
+            query = query.where(sa.func.substr(documents.c.run_id, 1, len(prefix)) == prefix)
+        with self._transaction() as connection:
+            return connection.scalars(query.limit(max(limit, 0))).all()
+
+    def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
+        """The envelopes of a run, page by page; between pages nothing is locked, and appends may go on."""
+        with self._transaction():
+            pass  # a closed backend says so here, and not only to whoever takes the first envelope
+        return self._read(run_id, task)
+
+    def close(self) -> None:
+        """Move the write-ahead log into the database, and close it; what was appended is safe without that."""
+        if os.getpid() != self._process:
+            return  # the connection is the parent's: to close it here could take away its locks
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is None:
+                return
+            # Nothing is lost if this fails: the log is durable, and the next one to open the database reads it.
+            with suppress(sa.exc.DBAPIError):
+                _sqlite.checkpoint(connection)
+            connection.close()
+
+    def _read(self, run_id: str, task: str | None) -> Iterator[Envelope]:
+        query = sa.select(documents).where(documents.c.run_id == run_id).order_by(documents.c.ordinal)
+        if task is not None:
+            query = query.where(documents.c.task == task)
+        last = -1
+        while page := self._page(query.where(documents.c.ordinal > last).limit(_PAGE_ROWS)):
+            last = page[-1].ordinal
+            for row in page:
+                yield self._envelope(row)
+
+    def _page(self, query: sa.Select[tuple[object, ...]]) -> Sequence[sa.Row[tuple[object, ...]]]:
+        """The first rows that *query* gives, as many as fit into a page but at least one."""
+        page = []
+        size = 0
+        with self._transaction() as connection, connection.execute(query) as rows:
+            for row in rows:
+                page.append(row)
+                size += len(row.sealed)
+                if size >= _PAGE_BYTES:
+                    break
+        return page
+
+    def _envelope(self, row: sa.Row[tuple[object, ...]]) -> Envelope:
+        """*row* as an envelope, if it is one: SQLite keeps a value of any type in any column."""
+        try:
+            return msgspec.convert(dict(zip(FIELDS, row[1:], strict=True)), Envelope, builtin_types=_AS_IT_IS)
+        except msgspec.ValidationError:
+            raise BackendError(f"the database {str(self._path)!r} was changed: a row of it is no document") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """The one connection, for one thread at a time; what was written is committed at the end, or none of it."""
+        if os.getpid() != self._process:
+            raise BackendError(f"the database {str(self._path)!r} was opened before a fork; open it in this process")
+        with self._lock:
+            if self._connection is None:
+                raise BackendError(f"the database {str(self._path)!r} is closed; open it again")
+            with _errors_in_our_words(self._path), self._connection.begin():
+                yield self._connection
+
+    def _check_file(self) -> None:
+        """Raise if what we write to can no longer be found under its name: nobody would ever read it."""
+        if self._file_now() != self._file:
+            raise BackendError(f"the database {str(self._path)!r} was moved or deleted while in use; put it back")
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+def _prepared(engine: sa.Engine, place: str) -> sa.Connection:
+    """A connection to a database that has our tables; they are made if it is empty, whoever else is doing the same."""
+    connection = engine.connect()
+    try:
+        with connection.begin():
+            if _schema.is_ready(connection, place):
+                return connection
+        with connection.begin():
+            _sqlite.begin_to_write(connection)
+            if not _schema.is_ready(connection, place):
+                _schema.create(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _errors_in_our_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.DBAPIError as exc:
+        # The cause is SQLite's own error: SQLAlchemy's would print the statement.
+        raise in_our_words(path, exc) from exc.orig
+    except (UnicodeError, OverflowError):
+        # No cause either, for it would quote the text.
+        raise BackendError(f"the database {str(path)!r} cannot keep a document: text or number out of range") from None

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys, sealing and opening."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strongroom.errors import KeyringError, SealError
+from strongroom.keyring import SEAL_OVERHEAD, Key, Keyring, bind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = bytes(range(32))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "keyring.toml"
+
+
+@given(st.binary(max_size=40_000), st.binary(max_size=100))
+def test_what_is_sealed_opens_with_its_context(message: bytes, context: bytes) -> None:
+    keyring = Keyring([Key(SECRET)])
+
+    assert keyring.open(keyring.seal(message, context), context) == message
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    keyring = Keyring([Key(SECRET)])
+    sealed = keyring.seal(b"message", b"context")
+
+    for bit in range(len(sealed) * 8):
+        changed = bytearray(sealed)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(SealError):
+            keyring.open(bytes(changed), b"context")
+
+
+def test_every_truncation_is_refused() -> None:
+    keyring = Keyring([Key(SECRET)])
+    sealed = keyring.seal(b"message", b"context")
+
+    for size in range(len(sealed)):
+        with pytest.raises(SealError):
+            keyring.open(sealed[:size], b"context")
+
+
+def test_another_context_does_not_open() -> None:
+    keyring = Keyring([Key(SECRET)])
+
+    with pytest.raises(SealError):
+        keyring.open(keyring.seal(b"message", bind("a", "bc")), bind("a", "b", "c"))
+
+
+def test_another_key_does_not_open() -> None:
+    sealed = Keyring([Key(SECRET)]).seal(b"message", b"")
+
+    with pytest.raises(SealError):
+        Keyring([Key.generate()]).open(sealed, b"")
+
+
+def test_an_old_key_still_opens_and_the_primary_seals() -> None:
+    old, new = Key(SECRET), Key.generate()
+    sealed = Keyring([old]).seal(b"message", b"")
+
+    keyring = Keyring([new, old])
+
+    assert keyring.primary == new.id
+    assert keyring.open(sealed, b"") == b"message"
+    assert keyring.seal(b"x", b"")[1:9].hex() == new.id
+
+
+def test_sealing_twice_gives_different_bytes_of_the_stated_length() -> None:
+    keyring = Keyring([Key(SECRET)])
+
+    first, second = keyring.seal(b"message", b""), keyring.seal(b"message", b"")
+
+    assert first != second
+    assert len(first) == len(b"message") + SEAL_OVERHEAD
+
+
+def test_no_secret_shows() -> None:
+    key = Key(SECRET)
+
+    for text in (repr(key), repr(Keyring([key])), str(key)):
+        assert SECRET.hex() not in text
+        assert repr(SECRET)[2:-1] not in text
+
+
+def test_purposes_have_different_subkeys() -> None:
+    key = Key(SECRET)
+
+    assert len({key.subkey(purpose) for purpose in ("seal", "tag", "cache", "token")}) == 4
+
+
+def test_tokens_are_equal_for_equal_parts_only() -> None:
+    keyring = Keyring([Key(SECRET)])
+
+    assert keyring.token("name", "ab", "c") == keyring.token("name", "ab", "c")
+    assert keyring.token("name", "ab", "c") != keyring.token("name", "a", "bc")
+    assert keyring.token("name", "ab") != Keyring([Key.generate()]).token("name", "ab")
+
+
+def test_a_keyring_is_made_once_and_closed_to_others(path: Path) -> None:
+    first = Keyring.open_or_create(path)
+
+    assert Keyring.open_or_create(path).ids == first.ids
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["keyring.toml"]
+
+
+def test_many_first_users_at_once_get_one_keyring(path: Path) -> None:
+    seen: list[str] = []
+    barrier = threading.Barrier(8)
+
+    def first_use() -> None:
+        barrier.wait()
+        seen.append(Keyring.open_or_create(path).primary)
+
+    threads = [threading.Thread(target=first_use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+
+
+def test_a_keyring_that_others_may_read_is_refused(path: Path) -> None:
+    Keyring.open_or_create(path)
+    path.chmod(0o640)
+
+    with pytest.raises(KeyringError, match="chmod 600"):
+        Keyring.open_or_create(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("version = 1", "version = 2"),
+        lambda text: text.replace("[keys.", "[keys.0"),
+        lambda text: text.replace('secret = "', 'secret = "AAAA'),
+        lambda text: text[: len(text) // 2],
+        lambda text: text + "other = 1\n[more]\n",
+        lambda _: "",
+    ],
+)
+def test_a_damaged_keyring_is_refused_and_not_replaced(path: Path, change: object) -> None:
+    Keyring.open_or_create(path)
+    text = path.read_text()
+    secret = text.split('secret = "')[1].split('"')[0]
+    path.write_text(change(text))  # type: ignore[operator]
+    damaged = path.read_bytes()
+
+    with pytest.raises(KeyringError) as caught:
+        Keyring.open_or_create(path)
+
+    assert secret not in str(caught.value)
+    assert path.read_bytes() == damaged
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(KeyringError, match="cannot be made"):
+        Keyring.open_or_create(tmp_path / "keyring.toml")

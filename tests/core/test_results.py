@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results, records and the result store, without any plugin."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import os
+import pickle
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+import pytest
+
+from strongroom import _local_storage
+from strongroom._plugins import Plugins
+from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
+from strongroom.errors import (
+    DamagedError,
+    FormatNotAllowedError,
+    HandlerError,
+    MissingPluginError,
+    NotFoundError,
+    PermanentStorageError,
+    SettingsError,
+)
+from strongroom.keyring import Key, Keyring
+from strongroom.results import NoResult, Result, ResultStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYRING = Keyring([Key(bytes(32))])
+SLOT = Slot("0" * 32, "task")
+
+
+class Literal(Serializer):
+    """Python literals as text; counts what it is shown."""
+
+    id = "literal"
+
+    def __init__(self) -> None:
+        self.loaded = 0
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        sink.write(repr(value).encode())
+
+    def load(self, source: BinaryIO) -> object:
+        self.loaded += 1
+        return ast.literal_eval(source.read().decode())
+
+
+@pytest.fixture
+def serializer() -> Literal:
+    return Literal()
+
+
+@pytest.fixture
+def store(tmp_path: Path, serializer: Literal) -> ResultStore:
+    return _store(tmp_path / "results", serializer)
+
+
+def _store(where: str | Path, serializer: str | Serializer = "auto", keyring: Keyring = KEYRING) -> ResultStore:
+    return ResultStore(where, serializer=serializer, keyring=keyring, allow=(), plugins=Plugins({}))
+
+
+def _file(store: ResultStore, key: str) -> Path:
+    from pathlib import Path
+
+    return Path(store.locate(key))
+
+
+def test_what_is_written_is_read(store: ResultStore) -> None:
+    receipt = store.write({"a": [1, 2]})
+
+    record = store.read(receipt.key)
+
+    assert record.result == {"a": [1, 2]}
+    assert record.metadata.chain == "literal"
+    assert record.metadata.size == receipt.size == _file(store, receipt.key).stat().st_size
+    assert record.payload().read() == b"{'a': [1, 2]}"
+
+
+def test_the_first_line_can_be_read_by_a_person_and_names_nothing(store: ResultStore) -> None:
+    receipt = store.write("my secret", "folder/my-key")
+
+    first, rest = _file(store, receipt.key).read_bytes().split(b"\n", 1)
+
+    assert first.startswith(b'strongroom/1 {"chain":"literal","object":"')
+    assert (len(first) + 1) % 64 == 0
+    assert rest.startswith(b"'my secret'")
+    assert b"secret" not in first
+    assert b"my-key" not in first
+
+
+def test_records_are_closed_to_others(store: ResultStore) -> None:
+    os.umask(os.umask(0))
+    path = _file(store, store.write(1).key)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_is_damaged_is_refused_before_it_is_decoded(store: ResultStore, serializer: Literal) -> None:
+    path = _file(store, store.write("value", "key").key)
+    good = path.read_bytes()
+
+    for position in range(len(good)):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+        with pytest.raises(DamagedError):
+            store.read("key")
+        path.write_bytes(good[:position])
+        with pytest.raises(DamagedError):
+            store.read("key")
+        path.write_bytes(good + good[:position] + b"x")
+        with pytest.raises(DamagedError):
+            store.read("key")
+
+    assert serializer.loaded == 0
+
+
+def test_a_record_under_another_key_is_refused(store: ResultStore) -> None:
+    _file(store, store.write("one", "a/one").key).rename(_file(store, "a/two"))
+
+    with pytest.raises(DamagedError):
+        store.read("a/two")
+
+
+def test_a_record_of_another_keyring_is_refused(tmp_path: Path, serializer: Literal) -> None:
+    _store(tmp_path, serializer, Keyring([Key.generate()])).write("value", "key")
+
+    with pytest.raises(DamagedError):
+        _store(tmp_path, serializer).read("key")
+
+
+def test_a_later_record_under_the_same_key_is_told_from_the_first(store: ResultStore) -> None:
+    first = store.write(1, "key")
+    store.write(2, "key")
+
+    assert store.read("key").result == 2
+    with pytest.raises(DamagedError):
+        store.read("key", object_=first.object)
+
+
+def test_the_reader_decides_the_format(tmp_path: Path, store: ResultStore, serializer: Literal) -> None:
+    store.write("value", "key")
+    reader = _store(tmp_path / "results")
+
+    record = reader.read("key")
+
+    assert record.metadata.chain == "literal"
+    with pytest.raises(FormatNotAllowedError, match="literal"):
+        _ = record.result
+    assert serializer.loaded == 0
+
+
+def test_a_missing_serializer_leaves_the_metadata_readable(tmp_path: Path, store: ResultStore) -> None:
+    store.write("value", "key")
+    record = _store(tmp_path / "results").read("key", allow={"literal"})
+
+    assert record.metadata.size > 0
+    with pytest.raises(MissingPluginError, match="literal"):
+        _ = record.result
+
+
+def test_nothing_there_is_told_from_something_broken(store: ResultStore) -> None:
+    store.write(1, "good")
+    _file(store, "bad").write_bytes(b"no record")
+
+    assert store.exists("good")
+    assert not store.exists("nothing")
+    with pytest.raises(NotFoundError):
+        store.read("nothing")
+    with pytest.raises(DamagedError):
+        store.exists("bad")
+
+
+@pytest.mark.parametrize("key", ["../up", "/abs", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300, "c:\\d", "a/"])
+def test_keys_stay_inside_the_storage(store: ResultStore, key: str) -> None:
+    with pytest.raises(PermanentStorageError):
+        store.write(1, key)
+
+
+def test_a_planted_link_leads_nowhere(store: ResultStore, tmp_path: Path) -> None:
+    store.write(1, "a")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    _file(store, "folder").symlink_to(outside)
+
+    with pytest.raises(PermanentStorageError, match="link"):
+        store.write(1, "folder/key")
+
+    assert list(outside.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_value_and_nothing_else(store: ResultStore, serializer: Literal) -> None:
+    store.write("old", "key")
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.write(Broken(), "key")
+
+    assert store.read("key").result == "old"
+    assert [path.name for path in _file(store, "key").parent.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failing_disk_leaves_the_old_value(store: ResultStore, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    store.write("old", "key")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_local_storage.os, call, fail)
+        with pytest.raises(PermanentStorageError, match="no space"):
+            store.write("new", "key")
+
+    assert store.read("key").result == "old"
+    assert [path.name for path in _file(store, "key").parent.iterdir()] == ["key"]
+
+
+def test_other_file_systems_work_too() -> None:
+    store = _store("memory://results-of-a-test", Literal())
+
+    receipt = store.write([1, 2], "a/key")
+
+    assert receipt.storage == "memory://results-of-a-test"
+    assert store.read("a/key").result == [1, 2]
+    assert store.exists("a/key")
+    assert not store.exists("a/other")
+    assert list(store.keys("a")) == ["a/key"]
+    assert list(store.keys("nothing")) == []
+    with pytest.raises(NotFoundError):
+        store.read("nothing")
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        _store("ftp://user:hunter2@example.org/results", Literal())
+
+    assert "hunter2" not in str(caught.value)
+
+
+class Shelf(ResultHandler):
+    """Keeps values in a dictionary."""
+
+    id = "shelf"
+
+    def __init__(self) -> None:
+        self.kept: dict[str, object] = {}
+        self.reads = 0
+
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        if value == "poison":
+            raise ValueError("poison is in the text of this error")
+        self.kept[slot.task] = value
+        return slot.task
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:
+        self.reads += 1
+        return self.kept[str(reference)]
+
+
+def test_a_result_is_handled_only_when_it_is_asked_to() -> None:
+    handler = Shelf()
+    result = Result([1], handler)
+    assert not handler.kept
+
+    kept = result.serialize(SLOT)
+
+    assert kept.serialized
+    assert not result.serialized
+    assert kept.value == [1]
+    assert handler.reads == 0
+
+
+def test_a_forgotten_value_is_read_when_it_is_needed() -> None:
+    handler = Shelf()
+    kept = Result([1], handler).serialize(SLOT).forget_value()
+    assert not kept.in_memory
+
+    assert kept.value == [1]
+    assert kept.deserialize().in_memory
+    assert handler.reads == 2
+
+
+def test_a_failing_handler_is_named_and_the_value_is_not() -> None:
+    with pytest.raises(HandlerError) as caught:
+        Result("poison", Shelf()).serialize(SLOT)
+
+    assert "'shelf'" in str(caught.value)
+    assert "ValueError" in str(caught.value)
+    assert "poison" not in str(caught.value)
+
+
+def test_no_result_is_not_none_and_stays_the_only_one() -> None:
+    assert not NoResult
+    assert NoResult.value is NoResult
+    assert pickle.loads(pickle.dumps(NoResult)) is NoResult
+    assert Result(None).value is None
+
+
+def test_results_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Result(1).handler = Shelf()  # type: ignore[misc]

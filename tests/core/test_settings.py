@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Are the settings found, checked and traced to whoever set them?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from strongroom import _settings
+from strongroom._settings import Settings, load
+from strongroom.errors import NotSupportedError, SettingsError
+
+CANARY = "hunter2-canary"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder of a project that has no settings yet."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_without_any_source_the_defaults_hold_and_say_so(project: Path) -> None:
+    found = load({"HOME": "/home/someone"}, project)
+
+    assert found.home == Path("/home/someone/.strongroom")
+    assert (found.results.storage, found.results.serializer, found.results.persist) == ("", "auto", False)
+    assert found.results.allow == ("arrow", "compressed", "encrypted", "json", "pickle")
+    assert found.tasks.persist_result is None
+    assert found.plugins.allow is None
+    assert (found.backend.id, found.backend.url) == ("", "")
+    assert set(found.origins.values()) == {"default"}
+
+
+def test_every_setting_has_an_origin_and_a_variable(project: Path) -> None:
+    origins = load({}, project).origins
+
+    assert set(origins) == set(_settings._VARIABLES.values())
+    assert len(origins) == 9
+
+
+def test_variables_of_other_programs_and_of_our_own_tests_are_ignored(project: Path) -> None:
+    env = {"PATH": "/bin", "STRONGROOMS": "x", "STRONGROOM_TEST_ANYTHING": "x"}
+
+    assert set(load(env, project).origins.values()) == {"default"}
+
+
+def test_pyproject_wins_over_strongroom_toml_and_a_variable_over_both(project: Path) -> None:
+    own = _write(project, "strongroom.toml", "[results]\nserializer = 'a'\npersist = true\nallow = ['json']")
+    shared = _write(project, "pyproject.toml", "[tool.strongroom.results]\nserializer = 'b'\npersist = false")
+
+    found = load({"STRONGROOM_RESULTS_SERIALIZER": "c"}, project)
+
+    assert (found.results.serializer, found.results.persist, found.results.allow) == ("c", False, ("json",))
+    assert found.origins["results.serializer"] == "STRONGROOM_RESULTS_SERIALIZER"
+    assert found.origins["results.persist"] == str(shared)
+    assert found.origins["results.allow"] == str(own)
+
+
+def test_the_nearest_file_of_a_name_is_used_and_no_other(project: Path) -> None:
+    inner = project / "a" / "b"
+    inner.mkdir(parents=True)
+    _write(project, "strongroom.toml", "[backend]\nid = 'far'\nurl = 'far'")
+    _write(project / "a", "strongroom.toml", "[backend]\nid = 'near'")
+
+    found = load({}, inner)
+
+    assert (found.backend.id, found.backend.url) == ("near", "")
+
+
+def test_a_pyproject_without_our_table_is_passed_over_even_if_it_is_broken(project: Path) -> None:
+    inner = project / "inner"
+    inner.mkdir()
+    _write(project, "pyproject.toml", "[tool.strongroom.backend]\nid = 'sql'")
+    _write(inner, "pyproject.toml", "[project\nname =")
+
+    assert load({}, inner).backend.id == "sql"
+
+
+def test_a_pyproject_that_only_depends_on_us_is_passed_over(project: Path) -> None:
+    inner = project / "inner"
+    inner.mkdir()
+    _write(project, "pyproject.toml", "[tool.strongroom.backend]\nid = 'sql'")
+    _write(inner, "pyproject.toml", "[project]\ndependencies = ['strongroom']\n[tool.other]\nx = 1")
+
+    assert load({}, inner).backend.id == "sql"
+
+
+def test_a_file_that_changed_is_read_again(project: Path) -> None:
+    path = _write(project, "strongroom.toml", "[backend]\nid = 'one'")
+    assert load({}, project).backend.id == "one"
+
+    path.write_text("[backend]\nid = 'two'")
+
+    assert load({}, project).backend.id == "two"
+
+
+def test_a_file_that_did_not_change_is_not_read_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(project, "strongroom.toml", "[backend]\nid = 'one'")
+    load({}, project)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("the file was read again"))
+
+    assert load({}, project).backend.id == "one"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_truth_value_is_read_from_a_variable(project: Path, text: str, value: bool) -> None:
+    found = load({"STRONGROOM_TASKS_PERSIST_RESULT": text, "STRONGROOM_RESULTS_PERSIST": text}, project)
+
+    assert found.tasks.persist_result is value
+    assert found.results.persist is value
+
+
+@given(names=st.lists(st.text("abcdefgh.-_", min_size=1)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_list_comes_back_from_a_variable_as_it_went_in(names: list[str]) -> None:
+    found = load({"STRONGROOM_PLUGINS_ALLOW": " , ".join(names)}, Path.cwd())
+
+    assert found.plugins.allow == tuple(names)
+
+
+def test_an_empty_allow_list_allows_nothing(project: Path) -> None:
+    assert load({"STRONGROOM_PLUGINS_ALLOW": ""}, project).plugins.allow == ()
+
+
+def test_a_relative_path_in_a_file_starts_beside_the_file(project: Path) -> None:
+    inner = project / "inner"
+    inner.mkdir()
+    _write(project, "strongroom.toml", "home = 'room'\n[results]\nstorage = '../kept'")
+
+    found = load({}, inner)
+
+    assert found.home == project / "room"
+    assert found.results.storage == str(project.parent / "kept")
+
+
+def test_a_relative_path_in_a_variable_starts_at_the_working_directory(project: Path) -> None:
+    assert load({"STRONGROOM_HOME": "room"}, project).home == project / "room"
+
+
+def test_a_tilde_is_the_home_of_the_given_environment(project: Path) -> None:
+    env = {"HOME": "/home/someone", "STRONGROOM_HOME": "~/room", "STRONGROOM_RESULTS_STORAGE": "~"}
+
+    found = load(env, project)
+
+    assert found.home == Path("/home/someone/room")
+    assert found.results.storage == "/home/someone"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/results", "memory://", "simplecache::s3://bucket", "/absolute"])
+def test_a_url_or_an_absolute_path_stays_as_it_is(project: Path, url: str) -> None:
+    assert load({"STRONGROOM_RESULTS_STORAGE": url}, project).results.storage == url
+
+
+@pytest.mark.parametrize(("text", "hint"), [("~someone/room", "in full"), ("", "empty")])
+def test_a_home_that_names_no_folder_of_this_user_is_refused(project: Path, text: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=f"^STRONGROOM_HOME: home .*{hint}"):
+        load({"STRONGROOM_HOME": text}, project)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[results]\nstorge = 1", "results.storge is not a setting; did you mean results.storage?"),
+        ("[result]\nstorage = 'x'", "[result] is not a section of the settings; did you mean results?"),
+        ("hoem = 'x'", "hoem is not a setting; did you mean home?"),
+        ("results = 1", "results must be a table, such as [results]"),
+        ("[home]\nx = 1", "home must be a string"),
+        ("[results]\npersist = 'yes'", "results.persist must be true or false"),
+        ("[plugins]\nallow = 'json'", "plugins.allow must be a list of strings (in a variable: separated by commas)"),
+        ("[plugins]\nallow = ['json', 1]", "plugins.allow must be a list of strings"),
+        ("[backend]\nurl = 5", "backend.url must be a string"),
+    ],
+)
+@pytest.mark.parametrize(("name", "prefix"), [("strongroom.toml", ""), ("pyproject.toml", "tool.strongroom")])
+def test_a_mistake_in_a_file_names_the_file_and_the_setting(
+    project: Path, name: str, prefix: str, text: str, message: str
+) -> None:
+    if prefix:
+        text = f"[{prefix}]\n" + text.replace("[result", f"[{prefix}.result")
+        text = text.replace("[plugins]", f"[{prefix}.plugins]").replace("[backend]", f"[{prefix}.backend]")
+        text = text.replace("[home]", f"[{prefix}.home]")
+    path = _write(project, name, text)
+
+    with pytest.raises(SettingsError) as caught:
+        load({}, project)
+
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("STRONGROOM_RESULTS_STORGE", "is not a setting; did you mean STRONGROOM_RESULTS_STORAGE?"),
+        ("STRONGROOM_RESULTS_PERSIST", ": results.persist must be true or false"),
+        ("STRONGROOM_TASKS_PERSIST_RESULT", ": tasks.persist_result must be true or false"),
+    ],
+)
+def test_a_mistake_in_a_variable_names_the_variable_but_not_its_value(project: Path, name: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({name: CANARY}, project)
+
+    assert str(caught.value).startswith(name)
+    assert message in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_name_that_is_near_to_nothing_is_answered_with_all_there_are(project: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there are STRONGROOM_BACKEND_ID, .*STRONGROOM_TASKS"):
+        load({"STRONGROOM_XYZZY": "1"}, project)
+
+
+@pytest.mark.parametrize("text", [f"home = '{CANARY}'\nbackend = {CANARY}", f"home = 'x'\n[results\nx = '{CANARY}'"])
+def test_malformed_toml_is_answered_with_file_and_line_only(project: Path, text: str) -> None:
+    path = _write(project, "strongroom.toml", text)
+
+    with pytest.raises(SettingsError) as caught:
+        load({}, project)
+
+    assert str(caught.value) == f"{path}, line 2: this is not TOML"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_malformed_toml_that_ends_too_early_is_answered_with_the_file(project: Path) -> None:
+    path = _write(project, "strongroom.toml", "home = ")
+
+    with pytest.raises(SettingsError, match="this is not TOML") as caught:
+        load({}, project)
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xfe")], ids=["a folder", "no UTF-8"])
+def test_a_file_that_cannot_be_read_is_named(project: Path, make: object) -> None:
+    path = project / "strongroom.toml"
+    assert callable(make)
+    make(path)
+
+    with pytest.raises(SettingsError, match="cannot be read") as caught:
+        load({}, project)
+
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["strongroom.toml", "pyproject.toml", "variable"])
+def test_an_egress_policy_is_refused_because_this_version_has_none(project: Path, source: str) -> None:
+    env = {"STRONGROOM_EGRESS_STRICT": "true"} if source == "variable" else {}
+    if source != "variable":
+        _write(project, source, "[tool.strongroom.egress]" if source == "pyproject.toml" else "[egress]\nstrict = true")
+
+    with pytest.raises(NotSupportedError, match=r"an egress policy is not supported .*; the defaults seal everything"):
+        load(env, project)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["strongroom.toml", "pyproject.toml"])
+def test_a_file_that_another_user_put_above_the_project_is_refused(project: Path, name: str) -> None:
+    text = f"[results]\nstorage = '{CANARY}'".replace("[", "[tool.strongroom." if name == "pyproject.toml" else "[")
+    path = _write(project.parent, name, text)
+    os.chown(path, 65534, -1)
+    assert load({}, project).origins["results.storage"] == str(path)  # nobody else can write to this folder
+
+    project.parent.chmod(0o1777)
+    _settings._read.cache_clear()
+
+    with pytest.raises(SettingsError, match="another user's"):
+        load({}, project)
+
+
+def test_settings_do_not_change_once_they_are_loaded(project: Path) -> None:
+    found = load({}, project)
+
+    with pytest.raises(AttributeError):
+        found.home = Path("/elsewhere")  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        found.origins["home"] = "x"  # type: ignore[index]
+
+
+def test_a_representation_shows_names_and_no_values(project: Path) -> None:
+    found: Settings = load({"STRONGROOM_BACKEND_URL": CANARY, "STRONGROOM_RESULTS_STORAGE": CANARY}, project)
+
+    assert repr(found) == "Settings(home, results, tasks, plugins, backend, origins)"
+    assert repr(found.backend) == "Backend(id, url)"
+    assert CANARY not in repr(found.results)
