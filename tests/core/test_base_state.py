@@ -102,7 +102,7 @@ class OneElement(Elementwise):
 
     shape = (1,)
 
-    def __eq__(self, other: object) -> object:  # type: ignore[override]
+    def __eq__(self, other: object) -> object:
         return OneElement(1)
 
     __hash__ = None  # type: ignore[assignment]

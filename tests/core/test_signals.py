@@ -46,6 +46,7 @@ from strongroom.states import (
     TriggerFailed,
     ValidationFailed,
 )
+from strongroom.triggers import all_successful, manual_only
 
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 STANDS_FOR = {
@@ -65,14 +66,6 @@ EVERY_SIGNAL = pytest.mark.parametrize("kind", STANDS_FOR)
 
 class REFUSED(FAIL):
     """A signal that a user made up."""
-
-
-def _raise_retry() -> None:
-    raise RETRY("later", result=[1], start_time=NOON)
-
-
-def _raise_fail() -> None:
-    raise FAIL("broken")
 
 
 @EVERY_SIGNAL
@@ -185,13 +178,14 @@ def test_a_signal_that_a_user_made_up_survives_pickling() -> None:
 
 
 def test_a_signal_raised_in_another_process_arrives_with_its_state() -> None:
-    with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as pool:
-        retry, fail = pool.submit(_raise_retry).exception(), pool.submit(_raise_fail).exception()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pause = pool.submit(manual_only, {}).exception()
+        failure = pool.submit(all_successful, {"edge": Failed()}).exception()
 
-    assert isinstance(retry, RETRY)
-    assert retry.state == Retrying(result=[1], start_time=NOON)
-    assert isinstance(fail, FAIL)
-    assert fail.state.result is fail
+    assert isinstance(pause, PAUSE)
+    assert pause.state == Paused()
+    assert isinstance(failure, TRIGGERFAIL)
+    assert failure.state.result is failure
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from strongroom import states
+from strongroom._memory_backend import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +42,15 @@ class Run:
     state: State
     printed: str
     home: Path
+    backend: MemoryBackend
 
     def of(self, slug: str) -> State:
         return self.state.result[self.flow.get_task(slug)]
+
+    def history(self, slug: str) -> list[str]:
+        """The types of the states that the task went through."""
+        (run_id,) = self.backend.runs()
+        return [envelope.type for envelope in self.backend.read(run_id, task=slug)]
 
 
 def rows(name: str) -> Iterator[dict[str, str]]:
@@ -77,11 +84,11 @@ def delays(flights: list[dict[str, str]], field: str) -> dict[str, list[float]]:
 
 
 def run(home: Path, executor: str, **parameters: object) -> Run:
-    flow = runpy.run_path(str(EXAMPLE))["flow"]
+    flow, backend = runpy.run_path(str(EXAMPLE))["flow"], MemoryBackend()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setenv("STRONGROOM_HOME", str(home))
-        state = flow.run(parameters=parameters, executor=executor)
-    return Run(flow, state, printed.getvalue(), home)
+        state = flow.run(parameters=parameters, executor=executor, backend=backend)
+    return Run(flow, state, printed.getvalue(), home, backend)
 
 
 @pytest.fixture(scope="module", params=["sync", "threads"])
@@ -96,6 +103,11 @@ def test_the_run_succeeds_although_a_check_fails(first: Run) -> None:
 
 def test_all_flights_are_loaded(first: Run) -> None:
     assert first.of("load_flights").result.shape == (336_776, 19)
+
+
+def test_the_weather_is_loaded_at_the_second_attempt(first: Run) -> None:
+    assert first.history("load_weather")[-4:] == ["Running", "Retrying", "Running", "Success"]
+    assert first.history("load_airlines").count("Running") == 1
 
 
 def test_cleaning_leaves_the_flights_of_the_month_that_were_flown(first: Run, flown: list[dict[str, str]]) -> None:

@@ -99,7 +99,7 @@ class Flow(Graph):
         if task_states is not None or start_tasks is not None:
             raise NotSupportedError("starting a flow from task_states or start_tasks")
         given = self._parameters({**(parameters or {}), **kwargs})
-        self._check(given, context or {})
+        tasks = self._check(given, context or {})
         project = Project.open()
         run_id = secrets.token_hex(16)
         with ExitStack() as stack:
@@ -108,7 +108,7 @@ class Flow(Graph):
             outbox = stack.enter_context(Outbox(backend))
             gate = Gate(project.keyring, project.plugins, outbox.put)
             recorder = Recorder(gate, run_id)
-            recorder.run(self.name, "", given, tuple(task.slug for task in self.sorted_tasks()))
+            recorder.run(self.name, "", given, tuple(task.slug for task in tasks))
             run = Run(
                 id=run_id,
                 project=project,
@@ -117,7 +117,7 @@ class Flow(Graph):
                 parameters=given,
                 keeping=self._keeping,
             )
-            return FlowRunner(self, run, _executor(executor, project)).run(self.state_handlers)
+            return FlowRunner(self, tasks, run, _executor(executor, project)).run(self.state_handlers)
 
     def _parameters(self, given: Mapping[str, object]) -> Mapping[str, object]:
         known = self.parameters
@@ -133,15 +133,17 @@ class Flow(Graph):
                 raise ParameterError(f"parameters are plain JSON, but at {problem[0]}: {problem[1]}")
         return MappingProxyType(values)
 
-    def _check(self, parameters: Mapping[str, object], context: Mapping[str, object]) -> None:
-        self.validate()
+    def _check(self, parameters: Mapping[str, object], context: Mapping[str, object]) -> tuple[Task, ...]:
+        """The tasks in an order in which they can run."""
+        tasks = self.validate()
         if not self.tasks:
             raise DefinitionError(f"the flow {self.name!r} has no tasks")
         if taken := sorted(ENGINE_KEYS & set(context)):
             raise DefinitionError(f"the context key {taken[0]!r} is the engine's; choose another name")
         names = {*ENGINE_KEYS, *context, *current_context}
-        for task in self.tasks:
-            task.check_templates(set(self.inputs(task)), names, parameters)
+        for task in tasks:
+            task.check_templates(self.inputs(task), names, parameters)
+        return tasks
 
     def _context(self, run_id: str, parameters: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
         now = datetime.now(UTC)

@@ -27,8 +27,9 @@ __all__ = ["FlowRunner"]
 class FlowRunner:
     """Runs the tasks of one graph, each as soon as all that it waits for is finished."""
 
-    def __init__(self, graph: Graph, run: Run, executor: Executor) -> None:
+    def __init__(self, graph: Graph, tasks: tuple[Task, ...], run: Run, executor: Executor) -> None:
         self._graph = graph
+        self._tasks = tasks
         self._run = run
         self._executor = executor
         self._states: dict[Task, State] = {}
@@ -54,7 +55,7 @@ class FlowRunner:
             return self._change(state, self._final_state(), handlers)
 
     def _run_tasks(self) -> None:
-        tasks = self._graph.sorted_tasks()
+        tasks = self._tasks
         self._states = dict.fromkeys(tasks, Pending())
         self._waiting_for = {task: len({edge.upstream for edge in self._graph.edges_to(task)}) for task in tasks}
         # The first ones only: whatever waits is submitted by what it waits for, so that no list of all is gone through.

@@ -174,18 +174,19 @@ class Graph:
         except graphlib.CycleError as exc:
             raise CycleError([task.slug for task in exc.args[1]]) from None
 
-    def validate(self) -> None:
-        """Check that the flow can run.
+    def validate(self) -> tuple[Task, ...]:
+        """Check that the flow can run; returns its tasks, each after all that it waits for.
 
         Raises:
             CycleError: tasks wait for each other.
             DefinitionError: a task lacks an input.
         """
-        self.sorted_tasks()
         for task in self._tasks.values():
-            missing = [name for name in task.required_inputs if name not in set(self.inputs(task))]
+            inputs = set(self.inputs(task))
+            missing = [name for name in task.required_inputs if name not in inputs]
             if missing:
                 raise DefinitionError(f"the task {task.slug!r} does not get its input {missing[0]!r}; pass it")
+        return self.sorted_tasks()
 
     def _require(self, task: Task) -> None:
         if task not in self._upstream:

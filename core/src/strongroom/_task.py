@@ -120,6 +120,7 @@ class Task:
         self.cache_key_fn = cache_key_fn and checks.check_callable(self.name, "cache_key_fn", cache_key_fn)
         self.refresh_cache = refresh_cache
         self._signature = checks.check_signature(self.name, self.run)
+        self.required_inputs = checks.required_inputs(self._signature)
 
     def run(self) -> object:
         """Do the work; the arguments are the inputs, and what is returned is the result."""
@@ -127,15 +128,6 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slug!r}>"
-
-    @property
-    def required_inputs(self) -> tuple[str, ...]:
-        """The names of the inputs without a default."""
-        return tuple(
-            name
-            for name, parameter in self._signature.parameters.items()
-            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        )
 
     @property
     def is_cached(self) -> bool:
@@ -161,13 +153,13 @@ class Task:
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(parameters) or 'none'}"
         raise DefinitionError(f"the task {self.name!r} has no input {key!r}; {hint}")
 
-    def check_templates(self, inputs: Collection[str], context: Collection[str], parameters: Collection[str]) -> None:
+    def check_templates(self, inputs: Iterable[str], context: Collection[str], parameters: Collection[str]) -> None:
         """Complain if a template uses what will not be there."""
-        names = {*inputs, *context, "parameters"}
         for label in ("task_run_name", "result_storage_key"):
             template = getattr(self, label)
             if template is not None:
-                check_template(template, names, parameters, what=f"{label} of the task {self.slug!r}")
+                what = f"{label} of the task {self.slug!r}"
+                check_template(template, {*inputs, *context, "parameters"}, parameters, what=what)
 
     def copy(self, **changes: Any) -> Self:
         """A copy that is in no flow, with other attributes if some are given."""

@@ -28,6 +28,7 @@ __all__ = [
     "check_signature",
     "check_tags",
     "one_of",
+    "required_inputs",
 ]
 
 F = TypeVar("F")
@@ -68,7 +69,7 @@ def check_retries(task: str, count: object) -> int:
     return count
 
 
-def check_delay(task: str, delay: timedelta | float | None) -> timedelta:
+def check_delay(task: str, delay: object) -> timedelta:
     """A timedelta, from a number of seconds too."""
     if delay is None:
         return timedelta(0)
@@ -149,3 +150,12 @@ def check_signature(task: str, run: Callable[..., object]) -> inspect.Signature:
         if name in _RESERVED:
             raise DefinitionError(f"the task {task!r} has an input {name!r}, a name that is reserved; rename it")
     return signature
+
+
+def required_inputs(signature: inspect.Signature) -> tuple[str, ...]:
+    """The names of the inputs without a default."""
+    return tuple(
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    )

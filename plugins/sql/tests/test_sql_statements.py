@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from strongroom import Backend, Envelope
 from strongroom_sql import _schema
@@ -82,6 +83,17 @@ def test_a_statement_has_no_more_parameters_than_the_database_takes(backend: SQL
         driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
 
     assert list(backend.read("a" * 32)) == sent
+
+
+def test_a_batch_of_new_documents_is_one_statement_between_begin_and_commit(backend: SQLBackend) -> None:
+    seen = []
+    with backend._transaction() as connection:
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", lambda *about: seen.append(about[2].split(" (")[0]))
+
+    backend.append(states("a" * 32, 700))
+
+    assert seen == ["BEGIN IMMEDIATE", "INSERT INTO documents"]
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,10 @@ class BackendTests:
 
         reader = backend.read(run_id)
         first = next(reader)
-        backend.append([_state(_a_run())])
+        backend.append([_state(_a_run()), _state(run_id, 1000)])
 
-        assert [first, *reader] == documents
+        # Whether what came meanwhile is read as well is left to the backend.
+        assert [first, *reader][:1000] == documents
 
     def test_a_batch_may_be_sent_twice(self, backend: Backend) -> None:
         run_id = _a_run()

@@ -53,7 +53,9 @@ class _Comparison:
         if kind is list or kind is tuple:
             return self._compare_sequences(cast("list[object]", expected), cast("list[object]", actual), where)
         if kind is dict:
-            return self._compare_dicts(cast("dict[object, object]", expected), cast("dict[object, object]", actual), where)
+            return self._compare_dicts(
+                cast("dict[object, object]", expected), cast("dict[object, object]", actual), where
+            )
         if kind is set or kind is frozenset:
             return self._compare_sets(cast("set[object]", expected), cast("set[object]", actual), where)
         parts = _parts(expected), _parts(actual)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "dump", "load"]
 
-Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
-Header: TypeAlias = "tuple[tuple[int, ...], bool, np.dtype[Any]]"
+Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
+Header: TypeAlias = "tuple[tuple[int, ...], bool, np.dtype[np.generic]]"
 
 _VERSION: Final = (1, 0)
 _MAX_HEADER: Final = 0xFFFF
@@ -72,7 +72,7 @@ def _header(array: Array) -> bytes:
     return out.getvalue()
 
 
-def _check_dtype(dtype: np.dtype[Any], where: str = "$") -> None:
+def _check_dtype(dtype: np.dtype[np.generic], where: str = "$") -> None:
     if dtype.hasobject or dtype.kind == "O":
         raise refusal("an array of objects would need pickle; give it a dtype that is not object", where)
     if dtype.kind not in _PLAIN_KINDS or dtype.char in _LONG_DOUBLES:
@@ -85,8 +85,8 @@ def _check_dtype(dtype: np.dtype[Any], where: str = "$") -> None:
         _check_dtype(dtype[name], f"{where}[{name!r}]")
 
 
-def _same_types(one: np.dtype[Any], other: np.dtype[Any]) -> bool:
-    """True if the fields have the same scalar types: NumPy counts a dtype of records as equal to one of plain fields."""
+def _same_types(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
+    """True if the fields have the same scalar types: for NumPy a dtype of records equals one of plain fields."""
     if one.kind == "V" and one.type is not other.type:
         return False
     if one.subdtype is not None and other.subdtype is not None:
@@ -110,7 +110,7 @@ def _parts(array: Array) -> Iterator[memoryview]:
 
 def _bytes_of(flat: Array) -> memoryview:
     # By way of uint8, because the buffer protocol has no words for dates and the like.
-    return memoryview(flat.view(np.uint8))
+    return flat.view(np.uint8).data
 
 
 def _parse(data: bytes) -> Header:
@@ -144,10 +144,13 @@ def _view(content: memoryview) -> Array:
     offset = _header_size(bytes(content[: npy.MAGIC_LEN + 2]))
     shape, fortran, dtype = _parse_untrusted(bytes(content[:offset]))
     _check_size(len(content) - offset, shape, dtype)
-    return np.ndarray(shape, dtype, buffer=content, offset=offset, order="F" if fortran else "C")
+    try:
+        return np.ndarray(shape, dtype, buffer=content, offset=offset, order="F" if fortran else "C")
+    except ValueError as exc:
+        raise PayloadError("its header asks for an array that cannot be made") from exc
 
 
-def _check_size(size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _check_size(size: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     if size != math.prod(shape) * dtype.itemsize:
         raise PayloadError("it is shorter or longer than its header says")
 

@@ -17,12 +17,10 @@ __all__ = ["Kind", "load"]
 class Kind(Protocol):
     """What a module that keeps values of one package offers."""
 
-    @staticmethod
-    def check(value: object) -> None:
+    def check(self, value: object) -> None:
         """Raise SerializationError if *value* would not come back unchanged."""
 
-    @staticmethod
-    def dump(value: object, sink: BinaryIO) -> None:
+    def dump(self, value: object, sink: BinaryIO) -> None:
         """Write *value*, or raise SerializationError."""
 
 

@@ -21,9 +21,12 @@ __all__ = [
     "Level",
     "Levels",
     "Masked",
+    "MaskedName",
+    "Missing",
     "Name",
     "NumPy",
     "Objects",
+    "ObjectsOf",
     "Range",
     "Text",
     "Zoned",
@@ -46,11 +49,15 @@ Kind: TypeAlias = Literal[
     "polars.DataFrame",
     "polars.Series",
 ]
-Plain: TypeAlias = None | bool | int | str
+Plain: TypeAlias = bool | int | str | None
 Name: TypeAlias = Plain | tuple[Plain, ...]
 """The name of a series, of an index or of one of its levels."""
 
+MaskedName: TypeAlias = Literal[
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "boolean"
+]
 Missing: TypeAlias = Literal["None", "nan", "NA"]
+ObjectsOf: TypeAlias = Literal["str", "bytes", "bool", "date", "nothing"]
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -68,9 +75,7 @@ class NumPy(_Strict, frozen=True, tag="numpy"):
 class Masked(_Strict, frozen=True, tag="masked"):
     """A column of one of pandas' nullable dtypes."""
 
-    dtype: Literal[
-        "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "boolean"
-    ]
+    dtype: MaskedName
 
 
 class Text(_Strict, frozen=True, tag="string"):
@@ -83,7 +88,7 @@ class Text(_Strict, frozen=True, tag="string"):
 class Objects(_Strict, frozen=True, tag="object"):
     """A column of Python objects that are all of one type, or missing."""
 
-    of: Literal["str", "bytes", "bool", "date", "nothing"]
+    of: ObjectsOf
     missing: Missing
 
 
@@ -110,16 +115,6 @@ class Level(_Strict, frozen=True, tag="level"):
     freq: str | None = None
 
 
-class Category(_Strict, frozen=True, tag="category"):
-    """A categorical column; its categories are the dictionary of the Arrow column."""
-
-    ordered: bool
-    categories: Level
-
-
-Dtype: TypeAlias = PlainDtype | Category
-
-
 class Range(_Strict, frozen=True, tag="range"):
     """A `pandas.RangeIndex`."""
 
@@ -127,6 +122,16 @@ class Range(_Strict, frozen=True, tag="range"):
     start: int
     stop: int
     step: int
+
+
+class Category(_Strict, frozen=True, tag="category"):
+    """A categorical column; its categories are the dictionary of the Arrow column."""
+
+    ordered: bool
+    categories: Level | Range
+
+
+Dtype: TypeAlias = PlainDtype | Category
 
 
 class Levels(_Strict, frozen=True, tag="levels"):

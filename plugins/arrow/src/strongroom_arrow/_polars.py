@@ -84,6 +84,6 @@ def _schema(frame: pl.DataFrame) -> pa.Schema:
 
 
 def _batches(frame: pl.DataFrame) -> Iterator[pa.RecordBatch]:
-    rows = max(1, frame.height * _SLICE // max(1, frame.estimated_size()))
+    rows = max(1, frame.height * _SLICE // max(1, int(frame.estimated_size())))
     for part in frame.iter_slices(rows):
         yield from _streams.batches(part.to_arrow(compat_level=_COMPATIBLE))

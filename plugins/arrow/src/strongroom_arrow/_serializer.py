@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which module keeps a value, and which one reads a payload? None of the heavy ones is imported before that is known."""
+"""Which module keeps a value, and which one reads a payload? Nothing heavy is imported before that is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ArrowIPC(Serializer):
     def dump(self, value: object, sink: BinaryIO) -> None:
         kind = _kind_of(value)
         if kind is None:
-            raise refusal(f"{type(value).__qualname__} is not one of its types; these are {_KEPT}, not their subclasses")
+            raise refusal(f"{type(value).__qualname__} is not one of {_KEPT}; subclasses are not kept")
         kind.dump(value, sink)
 
     def load(self, source: BinaryIO) -> object:

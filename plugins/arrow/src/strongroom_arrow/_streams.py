@@ -34,9 +34,7 @@ def check_schema(schema: pa.Schema) -> None:
         raise refusal("its schema has metadata with the same key twice; drop it with replace_schema_metadata")
 
 
-def write(
-    sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], description: _layout.Description
-) -> None:
+def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], description: _layout.Description) -> None:
     """Write *parts* one by one, so that no more than one of them is in memory on top of the value."""
     check_schema(schema)
     try:

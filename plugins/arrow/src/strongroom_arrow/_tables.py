@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 
 from strongroom_arrow import _streams
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._layout import VERSION, Description, Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["check", "dump", "load"]
 
@@ -38,9 +35,14 @@ def load(table: pa.Table, description: Description) -> object:
     if description.kind == "pyarrow.Table":
         return table
     if description.kind == "pyarrow.RecordBatch":
-        return _only(list(_streams.batches(table)))
-    column = _only(table.columns)
-    return column if description.kind == "pyarrow.ChunkedArray" else _only(column.chunks)
+        parts = list(_streams.batches(table))
+    else:
+        parts = table.columns
+        if description.kind == "pyarrow.Array" and len(parts) == 1:
+            parts = parts[0].chunks
+    if len(parts) != 1:
+        raise PayloadError("it has more or fewer parts than a value of its kind")
+    return parts[0]
 
 
 def _kind(value: object) -> Kind:
@@ -62,9 +64,3 @@ def _as_table(value: object) -> pa.Table:
     if kind == "pyarrow.RecordBatch":
         return pa.Table.from_batches([value])
     return pa.Table.from_arrays([value], names=[_COLUMN])
-
-
-def _only(things: Sequence[object]) -> object:
-    if len(things) != 1:
-        raise PayloadError("it has more or fewer parts than a value of its kind")
-    return things[0]

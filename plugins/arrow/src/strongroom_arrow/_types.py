@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which Arrow types may stand in a stream? Those that Arrow itself defines, and no extension that somebody registered."""
+"""Which Arrow types may stand in a stream? Arrow's own, and no extension that somebody registered."""
 
 from __future__ import annotations
 

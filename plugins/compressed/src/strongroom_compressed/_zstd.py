@@ -34,7 +34,10 @@ class ZstdWriter(io.RawIOBase):
     def __init__(self, sink: BinaryIO, level: int) -> None:
         super().__init__()
         self._sink = sink
-        options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+        options: dict[int, int] = {
+            zstd.CompressionParameter.compression_level: level,
+            zstd.CompressionParameter.checksum_flag: 1,
+        }
         self._compressor = zstd.ZstdCompressor(options=options)
 
     def writable(self) -> bool:
@@ -50,8 +53,10 @@ class ZstdWriter(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            self._pass_on(self._compressor.flush())
-            super().close()
+            try:
+                self._pass_on(self._compressor.flush())
+            finally:
+                super().close()
 
     def abandon(self) -> None:
         """Close without an end, so that no reader takes what was written so far for all."""
@@ -107,7 +112,9 @@ class ZstdReader(io.RawIOBase):
         try:
             return self._decompressor.decompress(more, max_length=size)
         except zstd.ZstdError as exc:
-            raise StorageError("the compressed bytes are no zstd frame, or were damaged, or need too much memory") from exc
+            raise StorageError(
+                "the compressed bytes are no zstd frame, or were damaged, or need too much memory"
+            ) from exc
 
     def _check_end(self) -> None:
         if not self._ended and (self._decompressor.unused_data or self._source.read(1)):

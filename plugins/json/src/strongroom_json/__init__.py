@@ -1,2 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON that returns what it was given, type for type."""
+"""Which values does the plugin take, and what does it bring?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from strongroom.hookspecs import hookimpl
+from strongroom_json._json import JSON
+from strongroom_json._shape import Shape, shape_of
+
+if TYPE_CHECKING:
+    from strongroom.hookspecs import Register
+
+__all__ = ["JSON", "strongroom_choose_serializer", "strongroom_register"]
+
+
+@hookimpl
+def strongroom_register(register: Register) -> None:
+    """Bring the serializer ``json``."""
+    register.serializer(JSON())
+
+
+@hookimpl
+def strongroom_choose_serializer(value: object) -> str | None:
+    """Claim *value* if, and only if, it would come back from JSON unchanged."""
+    return None if shape_of(value) is Shape.OTHER else JSON.id

@@ -20,9 +20,8 @@ VERSION: Final = 1
 FIELDS: Final = Envelope.__struct_fields__
 """The columns of `documents` that an envelope fills, in the order of both."""
 
-# The task comes last, so that this index does not look like a shortcut to "all documents of one task": it has them in
-# the wrong order, and every page of a long read would sort them again. `documents_by_run` has the right order.
-IDENTITY: Final = ("run_id", "sequence", "map_index", "task")
+IDENTITY: Final = ("run_id", "task", "map_index", "sequence")
+"""The columns that no two documents share."""
 
 _metadata = sa.MetaData()
 

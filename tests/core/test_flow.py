@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running flows with the core alone: no serializer, no storage, the backend in memory."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from strongroom import Flow, Parameter, context, flow, signals, states, task, triggers
+from strongroom._memory_backend import MemoryBackend
+from strongroom.errors import BackendError, DefinitionError, NotSupportedError, ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from strongroom import Envelope, State
+
+
+@task
+def one() -> int:
+    return 1
+
+
+@task
+def add(x: int, y: int = 1) -> int:
+    return x + y
+
+
+@task
+def fail() -> None:
+    raise ValueError("no")
+
+
+@pytest.fixture
+def backend() -> MemoryBackend:
+    return MemoryBackend()
+
+
+def _types(backend: MemoryBackend, slug: str) -> list[str]:
+    (run_id,) = backend.runs()
+    return [envelope.type for envelope in backend.read(run_id, task=slug) if envelope.kind == "state"]
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads"])
+def test_results_go_from_task_to_task(backend: MemoryBackend, executor: str) -> None:
+    with Flow("f") as f:
+        last = add(add(one()), y=10)
+
+    state = f.run(backend=backend, executor=executor)
+
+    assert state.is_successful()
+    assert state.result[last].result == 12  # type: ignore[index]
+    assert _types(backend, "add-2") == ["Running", "Success"]
+    assert _types(backend, "") == ["Running", "Success"]
+
+
+def test_a_failure_fails_the_run_and_what_waits_for_it(backend: MemoryBackend) -> None:
+    with Flow("f") as f:
+        failed = fail()
+        waiting = one(upstream_tasks=[failed])
+
+    state = f.run(backend=backend)
+
+    assert state.is_failed()
+    assert isinstance(state.result[failed].result, ValueError)  # type: ignore[index]
+    assert type(state.result[waiting]) is states.TriggerFailed  # type: ignore[index]
+
+
+def test_a_task_may_wait_for_failure_and_references_decide(backend: MemoryBackend) -> None:
+    with Flow("f") as f:
+        clean_up = one(task_args={"trigger": triggers.any_failed}, upstream_tasks=[fail()])
+        f.set_reference_tasks([clean_up])
+
+    assert f.run(backend=backend).is_successful()
+
+
+def test_a_task_that_fails_once_is_run_again(backend: MemoryBackend) -> None:
+    counts = []
+
+    @task(max_retries=2, retry_delay=timedelta(milliseconds=1))
+    def flaky() -> int:
+        counts.append(context.task_run_count)
+        if len(counts) < 3:
+            raise OSError
+        return 7
+
+    with Flow("f") as f:
+        result = flaky()
+
+    state = f.run(backend=backend)
+
+    assert state.result[result].result == 7  # type: ignore[index]
+    assert counts == [1, 2, 3]
+    assert _types(backend, "flaky") == ["Running", "Failed", "Retrying"] * 2 + ["Running", "Success"]
+
+
+def test_only_the_errors_of_retry_on_are_worth_a_retry(backend: MemoryBackend) -> None:
+    with Flow("f") as f:
+        fail(task_args={"max_retries": 3, "retry_on": (OSError,)})
+
+    assert f.run(backend=backend).is_failed()
+    assert _types(backend, "fail") == ["Running", "Failed"]
+
+
+def test_signals_become_states(backend: MemoryBackend) -> None:
+    @task
+    def say(signal: str) -> None:
+        raise getattr(signals, signal)("because", result=5)
+
+    with Flow("f") as f:
+        said = {name: say(name) for name in ("SUCCESS", "SKIP", "FAIL", "CANCEL", "VALIDATIONFAIL")}
+        after_skip = one(upstream_tasks=[said["SKIP"]])
+
+    state = f.run(backend=backend)
+
+    kinds = {name: type(state.result[each]).__name__ for name, each in said.items()}  # type: ignore[index]
+    assert kinds == {
+        "SUCCESS": "Success",
+        "SKIP": "Skipped",
+        "FAIL": "Failed",
+        "CANCEL": "Cancelled",
+        "VALIDATIONFAIL": "ValidationFailed",
+    }
+    assert state.result[said["SUCCESS"]].result == 5  # type: ignore[index]
+    assert state.result[after_skip].is_skipped()  # type: ignore[index]
+
+
+def test_a_retry_signal_ignores_max_retries(backend: MemoryBackend) -> None:
+    @task
+    def again() -> int:
+        if context.task_run_count < 3:
+            raise signals.RETRY("once more")
+        return context.task_run_count
+
+    with Flow("f") as f:
+        result = again()
+
+    assert f.run(backend=backend).result[result].result == 3  # type: ignore[index]
+
+
+def test_a_paused_task_leaves_the_run_running(backend: MemoryBackend) -> None:
+    with Flow("f") as f:
+        one(task_args={"trigger": triggers.manual_only})
+
+    state = f.run(backend=backend)
+
+    assert state.is_running()
+    assert _types(backend, "one") == ["Paused"]
+
+
+def test_parameters_and_defaults_reach_tasks() -> None:
+    @flow
+    def example(x: int, y: int = 10) -> None:
+        add(x, y)
+
+    state = example.run({"x": 1}, backend=MemoryBackend())
+
+    assert state.result[example.get_task("add")].result == 11  # type: ignore[index]
+    state = example.run(x=1, y=2, backend=MemoryBackend())
+    assert state.result[example.get_task("add")].result == 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "needs the parameter 'x'"),
+        ({"x": 1, "z": 2}, "no parameter 'z'"),
+        ({"x": (1, 2)}, "JSON has no tuple"),
+        ({"x": {"a": [float("nan")]}}, r"x\.a\[0\]"),
+    ],
+)
+def test_wrong_parameters_stop_the_run_before_it_starts(arguments: dict[str, object], words: str) -> None:
+    backend = MemoryBackend()
+    with Flow("f") as f:
+        add(Parameter("x"))
+
+    with pytest.raises(ParameterError, match=words):
+        f.run(arguments, backend=backend)
+
+    assert not backend.runs()
+
+
+def test_state_handlers_see_each_change_and_may_turn_it() -> None:
+    seen = []
+
+    def watch(subject: object, old: State, new: State) -> State | None:
+        seen.append((type(old).__name__, type(new).__name__))
+        return states.Failed("turned") if new.is_successful() else None
+
+    with Flow("f") as f:
+        result = one(task_args={"state_handlers": (watch,)})
+
+    state = f.run(backend=MemoryBackend())
+
+    assert seen == [("Pending", "Running"), ("Running", "Success")]
+    assert state.result[result].message == "turned"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("answer", ["raise", "nonsense"])
+def test_a_broken_state_handler_fails_the_task(answer: str) -> None:
+    def handler(subject: object, old: State, new: State) -> object:
+        if answer == "raise":
+            raise ZeroDivisionError
+        return "nonsense"
+
+    with Flow("f") as f:
+        one(task_args={"state_handlers": (handler,)})
+
+    assert f.run(backend=MemoryBackend()).is_failed()
+
+
+def test_on_failure_is_called_with_the_failed_state() -> None:
+    seen: list[State] = []
+    with Flow("f", on_failure=lambda _, state: seen.append(state)) as f:
+        task(on_failure=lambda _, state: seen.append(state))(fail.run)()
+
+    f.run(backend=MemoryBackend())
+
+    assert [type(state) for state in seen] == [states.Failed, states.Failed]
+
+
+def test_the_context_is_filled_and_reaches_threads() -> None:
+    @task(tags=["nightly"])
+    def look() -> dict[str, object]:
+        return {key: context[key] for key in ("flow_name", "task_name", "task_slug", "mine", "task_run_count")}
+
+    with Flow("f") as f:
+        result = look()
+
+    state = f.run(backend=MemoryBackend(), context={"mine": 1}, executor="threads")
+
+    assert state.result[result].result == {  # type: ignore[index]
+        "flow_name": "f",
+        "task_name": "look",
+        "task_slug": "look",
+        "mine": 1,
+        "task_run_count": 1,
+    }
+
+
+def test_threads_run_at_the_same_time() -> None:
+    barrier = threading.Barrier(4, timeout=10)
+
+    with Flow("f") as f:
+        for _ in range(4):
+            task(barrier.wait, name="wait", max_retries=0)(timeout=None)
+
+    assert f.run(backend=MemoryBackend(), executor="threads").is_successful()
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads"])
+def test_a_long_chain_needs_no_deep_stack(executor: str) -> None:
+    with Flow("f") as f:
+        last = one()
+        for _ in range(3000):
+            last = add(last)
+
+    state = f.run(backend=MemoryBackend(), executor=executor)
+
+    assert state.result[last].result == 3001  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: one(task_args={"task_run_name": "{nothing}"}), "unknown"),
+        (lambda: one(task_args={"task_run_name": "{parameters[z]}"}), "no such parameter"),
+        (lambda: one(task_args={"task_run_name": "{task_name.__class__}"}), "attribute"),
+        (lambda: one(task_args={"result_storage_key": "{"}), "no template"),
+    ],
+)
+def test_a_wrong_template_stops_the_run_before_it_starts(build: Callable[[], object], words: str) -> None:
+    backend = MemoryBackend()
+    with Flow("f") as f:
+        build()
+
+    with pytest.raises(DefinitionError, match=words):
+        f.run(backend=backend)
+
+    assert not backend.runs()
+
+
+def test_what_is_not_done_yet_is_refused() -> None:
+    with Flow("f") as f:
+        one()
+
+    with pytest.raises(NotSupportedError):
+        f.run(start_tasks=[f.tasks[0]])
+
+
+def test_an_empty_flow_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="no tasks"):
+        Flow("f").run()
+
+
+def test_ctrl_c_is_written_down_and_passed_on(backend: MemoryBackend) -> None:
+    @task
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with Flow("f") as f:
+        interrupted()
+
+    with pytest.raises(KeyboardInterrupt):
+        f.run(backend=backend)
+
+    assert _types(backend, "interrupted") == ["Running", "Cancelled"]
+    assert _types(backend, "") == ["Running", "Cancelled"]
+
+
+def test_a_backend_that_refuses_is_said_after_the_run() -> None:
+    class Full(MemoryBackend):
+        def append(self, envelopes: Sequence[Envelope]) -> None:
+            raise BackendError("no space is left")
+
+    done = []
+    with Flow("f") as f:
+        task(lambda: done.append(1), name="work")()
+
+    with pytest.raises(BackendError, match="could not be recorded: no space is left"):
+        f.run(backend=Full())
+
+    assert done == [1]
+
+
+def test_no_value_is_handled_without_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from strongroom.results import ResultStore
+
+    written = []
+    monkeypatch.setattr(ResultStore, "write", lambda *_, **__: written.append(1))
+    with Flow("f") as f:
+        add(one())
+
+    assert f.run(backend=MemoryBackend()).is_successful()
+    assert not written
+
+
+def test_what_cannot_be_kept_did_not_succeed() -> None:
+    from strongroom.abc import ResultHandler, Slot
+
+    class Broken(ResultHandler):
+        id = "broken"
+
+        def write(self, value: object, slot: Slot) -> None:
+            raise RuntimeError(f"the value is {value}")
+
+        def read(self, reference: object, slot: Slot) -> None:
+            raise NotImplementedError
+
+    @task(persist_result=True, result_handler=Broken())
+    def secret() -> str:
+        return "hunter2"
+
+    with Flow("f") as f:
+        result = secret()
+
+    state = f.run(backend=MemoryBackend()).result[result]  # type: ignore[index]
+
+    assert state.is_failed()
+    assert "broken" in state.message
+    assert "hunter2" not in state.message
