@@ -35,7 +35,7 @@ napoleon_numpy_docstring = False
 suppress_warnings = ["ref.python"]
 # Links into the docs of Python and of other packages would need the network, and private modules have no page. Names
 # of our public modules must resolve.
-nitpick_ignore_regex = [("py:.*", r"(?!strongroom\.[^_]).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!strongroom\.).*|.*\._.*")]
 
 
 def _prepare(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:

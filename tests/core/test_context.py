@@ -263,7 +263,7 @@ def test_dates_are_given_with_and_without_dashes() -> None:
 
 
 def test_days_are_those_of_the_given_time_zone_also_when_clocks_are_changed() -> None:
-    keys = date_keys(datetime(2024, 3, 31, 1, 30, tzinfo=UTC).astimezone(ZoneInfo("Pacific/Kiritimati")))
+    keys = date_keys(datetime(2024, 3, 30, 12, 30, tzinfo=UTC).astimezone(ZoneInfo("Pacific/Kiritimati")))
 
     assert (keys["yesterday"], keys["today"], keys["tomorrow"]) == ("2024-03-30", "2024-03-31", "2024-04-01")
     berlin = date_keys(datetime(2024, 3, 30, 23, 30, tzinfo=ZoneInfo("Europe/Berlin")))

@@ -14,6 +14,7 @@ from strongroom.results import NoResult, Result
 from strongroom.states import (
     STATE_TYPES,
     Cached,
+    ClientFailed,
     Failed,
     Looped,
     Mapped,
@@ -172,9 +173,10 @@ def test_children_are_counted_unless_it_is_said_how_many_there_are() -> None:
     assert Mapped(n_map_states=7).map_states == ()
 
 
-def test_a_meta_state_stands_in_front_of_a_pending_state_unless_told_otherwise() -> None:
-    assert Submitted().state == Pending()
-    assert Submitted(state=Running()).state == Running()
+@pytest.mark.parametrize("kind", [Submitted, Queued, ClientFailed])
+def test_a_meta_state_stands_in_front_of_a_pending_state_unless_told_otherwise(kind: type[MetaState]) -> None:
+    assert kind().state == Pending()
+    assert kind(state=Running()).state == Running()
 
 
 @EVERY_TYPE

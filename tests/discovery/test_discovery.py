@@ -247,7 +247,7 @@ def test_an_id_that_is_taken_is_a_conflict_and_the_first_keeps_it() -> None:
     plugins.remove("mine")
     kept = plugins.serializer("mine")
 
-    with pytest.raises(PluginConflictError, match="both register the serializer 'mine'"):
+    with pytest.raises(PluginConflictError, match=r"both register the serializer 'mine'"):
         plugins.add("mine", _Registers("mine"))
 
     assert plugins.serializer("mine") is kept
@@ -292,7 +292,7 @@ def test_a_missing_id_is_answered_with_those_that_are_known(install: Install) ->
     plugins = Plugins(entry_points(), allow=["good"])
     plugins.load_all()
 
-    with pytest.raises(MissingPluginError, match="no serializer is called 'god'; known here: good$"):
+    with pytest.raises(MissingPluginError, match=r"no serializer is called 'god'; known here: good$"):
         plugins.serializer("god")
 
 

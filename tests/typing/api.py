@@ -6,11 +6,50 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, assert_type
 
-from strongroom import Register, Serializer, hookimpl
+from strongroom import Flow, Parameter, Register, Serializer, State, Task, flow, hookimpl, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
+
+
+@task
+def load() -> list[int]:
+    """A task by its decorator alone."""
+    return [1, 2]
+
+
+@task(max_retries=1, persist_result=True)
+def total(numbers: list[int], factor: int = 1) -> int:
+    """A task with arguments."""
+    return sum(numbers) * factor
+
+
+class Report(Task):
+    """A task by subclass."""
+
+    def run(self, total: int) -> str:
+        """A method with its own parameters."""
+        return str(total)
+
+
+@flow
+def decorated(factor: int = 1) -> None:
+    """A flow by decorator."""
+    total(load(), factor=factor)
+
+
+with Flow("by hand") as by_hand:
+    factor = Parameter("factor", default=1)
+    result = total(load(), factor=factor)
+    Report()(result)
+
+assert_type(by_hand, Flow)
+assert_type(decorated, Flow)
+assert_type(by_hand.run(parameters={"factor": 2}), State)
+assert_type(by_hand.run().is_successful(), bool)
+Flow()  # type: ignore[call-arg]
+by_hand.run(parameters=[2])  # type: ignore[arg-type]
 
 
 class Upper(Serializer):
@@ -43,8 +82,8 @@ def strongroom_register(register: Register) -> None:
     register.backend("upper", Upper)  # type: ignore[arg-type]
 
 
+hook: Callable[[Register], None] = strongroom_register
 assert_type(Upper().load(io.BytesIO()), str)
 assert_type(Upper().dumps(1), bytes)
 assert_type(Upper().loads(b""), object)
-assert_type(strongroom_register, "Callable[[Register], None]")
 Half()  # type: ignore[abstract]

@@ -58,77 +58,85 @@ def canonical(value: object, where: str = "$") -> bytes:
     Raises:
         SerializationError: it has, or holds, a value of a type that this does not know; names the type and the place.
     """
-    return _encode(value, where, 0)
+    return _Encoder().value(value, where)
 
 
-def _encode(value: object, where: str, depth: int) -> bytes:
-    kind = type(value)
-    if kind in _SCALARS:
-        tag, content = _SCALARS[kind]
-        return _pack(tag, content(value))
-    if depth == _MAX_DEPTH:
-        raise SerializationError(_WHO, f"it is nested more than {_MAX_DEPTH} deep", where=where)
-    if kind in {list, tuple}:
-        items = cast("list[object]", value)
-        return _pack(kind.__name__, [_encode(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(items)])
-    if kind in {set, frozenset}:
-        members = sorted(_encode(item, f"{where}{{}}", depth + 1) for item in cast("set[object]", value))
-        return _pack(kind.__name__, members)
-    if kind is dict:
-        return _pack("dict", _pairs(cast("dict[object, object]", value).items(), where, depth))
-    return _encode_object(value, where, depth)
-
-
-def _encode_object(value: object, where: str, depth: int) -> bytes:
-    name = f"{type(value).__module__}.{type(value).__qualname__}"
-    if isinstance(value, enum.Enum):
-        return _pack("enum", [name.encode(), value.name.encode()])
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [(field.name, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        return _pack("dataclass", [name.encode(), *_pairs(fields, where, depth)])
-    if isinstance(value, types.ModuleType):
-        return _pack("module", value.__name__.encode())
-    if isinstance(value, (type, types.BuiltinFunctionType)):
-        return _pack("named", f"{value.__module__}.{value.__qualname__}".encode())
-    if isinstance(value, types.FunctionType):
-        return canonical_source(value, depth)
-    raise SerializationError(_WHO, f"values of the type {name} cannot be told apart; give a cache key", where=where)
-
-
-def _pairs(pairs: Iterable[tuple[object, object]], where: str, depth: int) -> list[bytes]:
-    encoded = (
-        _pack("pair", [_encode(key, f"{where}{{}}", depth + 1), _encode(value, f"{where}[...]", depth + 1)])
-        for key, value in pairs
-    )
-    return sorted(encoded)
-
-
-def canonical_source(function: Callable[..., object], depth: int = 0) -> bytes:
+def canonical_source(function: Callable[..., object]) -> bytes:
     """The source of *function*, with the values of its closure and of the globals that it names.
 
     Raises:
         SerializationError: there is no source, or a value that it uses cannot be told apart.
     """
-    plain = inspect.unwrap(function)
-    name = getattr(plain, "__qualname__", type(plain).__qualname__)
-    if not isinstance(plain, types.FunctionType) or depth == _MAX_DEPTH:
-        raise SerializationError(_WHO, f"the source of {name} cannot be read; give the task a cache_key")
-    try:
-        source = textwrap.dedent(inspect.getsource(plain))
-    except (OSError, TypeError):
-        raise SerializationError(_WHO, f"the source of {name} cannot be read; give the task a cache_key") from None
-    used = inspect.getclosurevars(plain)
-    # What the function is itself, or calls itself by, is in the source already.
-    values = {key: value for key, value in {**used.globals, **used.nonlocals}.items() if _is_other(value, plain)}
-    encoded = [
-        _pack("uses", [key.encode(), _encode(inspect.unwrap(value) if callable(value) else value, key, depth + 1)])
-        for key, value in sorted(values.items())
-    ]
-    return _pack("source", [source.encode(), *encoded])
+    return _Encoder().source(function)
 
 
-def _is_other(value: object, function: types.FunctionType) -> bool:
-    return not (callable(value) and inspect.unwrap(value) is function)
+class _Encoder:
+    """Encodes one value; knows how deep it is in it, and in which functions."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._functions: list[object] = []
+
+    def value(self, value: object, where: str) -> bytes:
+        kind = type(value)
+        if kind in _SCALARS:
+            tag, content = _SCALARS[kind]
+            return _pack(tag, content(value))
+        if self._depth == _MAX_DEPTH:
+            raise SerializationError(_WHO, f"it is nested more than {_MAX_DEPTH} deep", where=where)
+        self._depth += 1
+        try:
+            return self._container(value, where) or self._object(value, where)
+        finally:
+            self._depth -= 1
+
+    def source(self, function: Callable[..., object]) -> bytes:
+        plain = inspect.unwrap(function)
+        name = getattr(plain, "__qualname__", type(plain).__qualname__)
+        # A function that calls itself, or is called by what it calls, is in the encoding already.
+        if plain in self._functions:
+            return _pack("same", name.encode())
+        problem = f"the source of {name} cannot be read; give the task a cache_key"
+        if not isinstance(plain, types.FunctionType):
+            raise SerializationError(_WHO, problem)
+        try:
+            text = textwrap.dedent(inspect.getsource(plain))
+        except (OSError, TypeError):
+            raise SerializationError(_WHO, problem) from None
+        used = inspect.getclosurevars(plain)
+        self._functions.append(plain)
+        uses = self._pairs({**used.globals, **used.nonlocals}.items(), name)
+        self._functions.pop()
+        return _pack("source", [text.encode(), *uses])
+
+    def _container(self, value: object, where: str) -> bytes | None:
+        kind = type(value)
+        if kind in {list, tuple}:
+            items = cast("list[object]", value)
+            return _pack(kind.__name__, [self.value(item, f"{where}[{index}]") for index, item in enumerate(items)])
+        if kind in {set, frozenset}:
+            return _pack(kind.__name__, sorted(self.value(item, where) for item in cast("set[object]", value)))
+        if kind is dict:
+            return _pack("dict", self._pairs(cast("dict[object, object]", value).items(), where))
+        return None
+
+    def _object(self, value: object, where: str) -> bytes:
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        if isinstance(value, enum.Enum):
+            return _pack("enum", [name.encode(), value.name.encode()])
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+            return _pack("dataclass", [name.encode(), *self._pairs(fields, where)])
+        if isinstance(value, types.ModuleType):
+            return _pack("module", value.__name__.encode())
+        if isinstance(value, (type, types.BuiltinFunctionType)):
+            return _pack("named", f"{value.__module__}.{value.__qualname__}".encode())
+        if callable(value) and isinstance(inspect.unwrap(value), types.FunctionType):
+            return self.source(value)
+        raise SerializationError(_WHO, f"values of the type {name} cannot be told apart; give a cache key", where=where)
+
+    def _pairs(self, pairs: Iterable[tuple[object, object]], where: str) -> list[bytes]:
+        return sorted(_pack("pair", [self.value(key, where), self.value(item, where)]) for key, item in pairs)
 
 
 def _pack(tag: str, content: object) -> bytes:

@@ -33,7 +33,7 @@ __all__ = [
     "SupportsBuffer",
 ]
 
-JSONValue: TypeAlias = "None | bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue]"
+JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
 
 
 @runtime_checkable

@@ -81,8 +81,8 @@ def _check_dtype(dtype: np.dtype[np.generic], where: str = "$") -> None:
         raise refusal("a .npy file loses the metadata and the alignment of a dtype", where)
     if dtype.subdtype is not None:
         _check_dtype(dtype.subdtype[0], where)
-    for name in dtype.names or ():
-        _check_dtype(dtype[name], f"{where}[{name!r}]")
+    for name, (field, *_) in (dtype.fields or {}).items():
+        _check_dtype(field, f"{where}[{name!r}]")
 
 
 def _same_types(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
@@ -91,7 +91,8 @@ def _same_types(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
         return False
     if one.subdtype is not None and other.subdtype is not None:
         return _same_types(one.subdtype[0], other.subdtype[0])
-    return all(_same_types(one[name], other[name]) for name in one.names or ())
+    fields = zip((one.fields or {}).values(), (other.fields or {}).values(), strict=True)
+    return all(_same_types(here, there) for (here, *_), (there, *_) in fields)
 
 
 def _parts(array: Array) -> Iterator[memoryview]:

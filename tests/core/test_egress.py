@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What leaves, and in what form: documents, the gate, the outbox."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import pytest
+
+import strongroom
+from strongroom import documents
+from strongroom._egress import Gate, open_envelope
+from strongroom._error_info import error_info
+from strongroom._memory_backend import MemoryBackend
+from strongroom._outbox import Outbox
+from strongroom._plugins import Plugins
+from strongroom.documents import DISPOSITIONS, Disposition, Document, KeptResult, RunDocument, StateDocument
+from strongroom.errors import BackendError, BackendUnavailableError, EgressError, SealError
+from strongroom.keyring import Key, Keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from strongroom import Envelope
+
+KEYRING = Keyring([Key(bytes(32))])
+STATE = StateDocument(
+    run_id="1" * 32,
+    task="clean",
+    sequence=1,
+    name="clean",
+    type="Failed",
+    at=1_700_000_000_000_000,
+    run_count=2,
+    message="a secret message",
+    result=KeptResult("stored", {"key": "a/b", "size": 3}),
+    error=error_info(ValueError("a secret value")),
+    cached_inputs={"x": KeptResult("stored", {"key": "c"}, "result", "load")},
+    task_run_name="a secret name",
+    tags=("a secret tag",),
+)
+RUN = RunDocument(run_id="1" * 32, name="flow", at=1, parameters={"month": [1, None, "x"]}, tasks=("a", "b"))
+
+
+def _send(document: Document, plugins: Plugins | None = None) -> list[Envelope]:
+    sent: list[Envelope] = []
+    Gate(KEYRING, plugins or Plugins({}), sent.append).send(document)
+    return sent
+
+
+def _plugin(answer: Callable[[object], object]) -> Plugins:
+    class Plugin:
+        @strongroom.hookimpl
+        def strongroom_outgoing(self, document: object) -> object:
+            return answer(document)
+
+    plugins = Plugins({})
+    plugins.add("policy", Plugin())
+    return plugins
+
+
+def test_every_field_has_a_disposition_and_these_are_all() -> None:
+    found = {kind.__name__: {name: what.value for name, what in fields.items()} for kind, fields in DISPOSITIONS.items()}
+
+    columns = dict.fromkeys(("run_id", "task", "map_index", "sequence", "name", "type", "at", "run_count"), "clear")
+    assert found == {
+        "RunDocument": columns | dict.fromkeys(("run_name", "parameters", "tasks"), "seal"),
+        "StateDocument": columns
+        | dict.fromkeys(
+            ("message", "result", "error", "cached_inputs", "start_time", "task_run_name", "tags"), "seal"
+        ),
+    }
+
+
+def test_a_field_without_a_disposition_is_an_error() -> None:
+    class Careless(Document, frozen=True, kw_only=True):
+        note: str = ""
+
+    class Undecided(Document, frozen=True, kw_only=True):
+        note: Annotated[str, Disposition.SEAL, Disposition.CLEAR] = ""
+
+    for kind in (Careless, Undecided):
+        with pytest.raises(TypeError, match="note needs one disposition"):
+            documents._dispositions(kind)
+
+
+@pytest.mark.parametrize("document", [STATE, RUN])
+def test_what_is_sent_opens_to_what_it_was(document: Document) -> None:
+    (envelope,) = _send(document)
+
+    assert open_envelope(envelope, KEYRING) == document
+
+
+def test_only_the_columns_are_in_clear() -> None:
+    (envelope,) = _send(STATE)
+
+    assert b"secret" not in msgspec.msgpack.encode(envelope)
+    assert (envelope.task, envelope.type, envelope.run_count) == ("clean", "Failed", 2)
+
+
+def test_the_same_document_twice_gives_different_bytes() -> None:
+    assert _send(STATE)[0].sealed != _send(STATE)[0].sealed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": "2" * 32},
+        {"task": "other"},
+        {"map_index": 0},
+        {"sequence": 2},
+        {"kind": "run"},
+        {"kind": "other"},
+        {"name": "other"},
+        {"type": "Success"},
+        {"at": 0},
+        {"run_count": 1},
+        {"sealed": b""},
+    ],
+)
+def test_a_changed_column_does_not_open(change: dict[str, object]) -> None:
+    (envelope,) = _send(STATE)
+
+    with pytest.raises(SealError):
+        open_envelope(msgspec.structs.replace(envelope, **change), KEYRING)
+
+
+def test_sealed_bytes_that_are_no_document_do_not_open() -> None:
+    (envelope,) = _send(STATE)
+    columns = [getattr(envelope, name) for name in envelope.__struct_fields__ if name not in {"kind", "sealed"}]
+    from strongroom.keyring import bind
+
+    for message in (b"", b"\xc0", b"\x91" * 5000, msgspec.msgpack.encode([1] * 7), msgspec.msgpack.encode([None] * 8)):
+        forged = KEYRING.seal(message, bind("document", "state", *columns))
+        with pytest.raises(SealError):
+            open_envelope(msgspec.structs.replace(envelope, sealed=forged), KEYRING)
+
+
+def test_a_plugin_may_tighten() -> None:
+    (envelope,) = _send(STATE, _plugin(lambda document: msgspec.structs.replace(document, message=None)))
+
+    assert open_envelope(envelope, KEYRING) == msgspec.structs.replace(STATE, message=None)
+
+
+def test_a_plugin_that_raises_keeps_the_document_here() -> None:
+    def veto(document: object) -> None:
+        raise ZeroDivisionError
+
+    sent: list[Envelope] = []
+    with pytest.raises(EgressError, match="'clean'"):
+        Gate(KEYRING, _plugin(veto), sent.append).send(STATE)
+
+    assert not sent
+
+
+@pytest.mark.parametrize("answer", [RUN, "text", msgspec.structs.replace(STATE, task="other")])
+def test_a_plugin_cannot_make_it_another_document(answer: object) -> None:
+    with pytest.raises(EgressError, match="another type or identity"):
+        _send(STATE, _plugin(lambda _: answer))
+
+
+def test_an_exception_becomes_inert_data_without_source_or_locals() -> None:
+    def inner() -> None:
+        local = "a local value"
+        raise KeyError(local[:0])
+
+    try:
+        try:
+            inner()
+        except KeyError as exc:
+            exc.add_note("a note")
+            raise RuntimeError("outer") from exc
+    except RuntimeError as exc:
+        info = error_info(exc)
+
+    assert (info.kind, info.message) == ("builtins.RuntimeError", "outer")
+    assert info.cause is not None
+    assert info.cause.kind == "builtins.KeyError"
+    assert info.cause.notes == ("a note",)
+    assert info.cause.frames[-1].function.endswith("inner")
+    for hidden in (b"a local value", b"local[:0]"):
+        assert hidden not in msgspec.json.encode(info)
+
+
+def test_a_group_and_an_endless_chain_are_bounded() -> None:
+    error: BaseException = ValueError("first")
+    for _ in range(100):
+        outer = ValueError("more")
+        outer.__cause__ = error
+        error = outer
+    group = ExceptionGroup("several", [error, ValueError("x" * 100_000)])  # type: ignore[list-item]
+
+    info = error_info(group)
+
+    assert len(info.members) == 2
+    assert len(msgspec.json.encode(info)) < 50_000
+
+
+def _envelopes(count: int) -> list[Envelope]:
+    return [_send(msgspec.structs.replace(STATE, sequence=number))[0] for number in range(count)]
+
+
+def test_the_outbox_sends_everything_in_order() -> None:
+    backend, envelopes = MemoryBackend(), _envelopes(2000)
+
+    with Outbox(backend) as outbox:
+        for envelope in envelopes:
+            outbox.put(envelope)
+
+    assert list(backend.read("1" * 32)) == envelopes
+
+
+def test_the_outbox_tries_again_when_the_backend_is_away() -> None:
+    class Away(MemoryBackend):
+        tries = 0
+
+        def append(self, envelopes: Sequence[Envelope]) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise BackendUnavailableError("away")
+            super().append(envelopes)
+
+    backend = Away()
+    with Outbox(backend) as outbox:
+        outbox.put(_envelopes(1)[0])
+
+    assert backend.tries == 3
+    assert len(list(backend.read("1" * 32))) == 1
+
+
+def test_a_full_outbox_waits_for_a_slow_backend() -> None:
+    release = threading.Event()
+    most = 0
+
+    class Slow(MemoryBackend):
+        def append(self, envelopes: Sequence[Envelope]) -> None:
+            release.wait(10)
+            super().append(envelopes)
+
+    backend = Slow()
+    outbox = Outbox(backend)
+    sent = _envelopes(1) * 9000
+
+    def watch() -> None:
+        nonlocal most
+        while not release.is_set() and most < 8192:
+            most = max(most, len(outbox._waiting))
+        release.set()
+
+    watcher = threading.Thread(target=watch)
+    with outbox:
+        watcher.start()
+        for envelope in sent:
+            outbox.put(envelope)
+        watcher.join()
+
+    assert most <= 8192
+
+
+def test_what_is_lost_is_said() -> None:
+    class Gone(MemoryBackend):
+        def append(self, envelopes: Sequence[Envelope]) -> None:
+            raise OSError("the disk is gone")
+
+    outbox = Outbox(Gone())
+
+    def send() -> None:
+        with outbox:
+            outbox.put(_envelopes(1)[0])
+
+    with pytest.raises(BackendError, match="1 documents could not be recorded"):
+        send()
