@@ -14,13 +14,26 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
 from strongroom.context import ENGINE_KEYS, Context, context, date_keys
 from strongroom.errors import DefinitionError
+
+
+class SummerTime(tzinfo):
+    """A zone in which the 31st of March 2024 has 23 hours."""
+
+    def utcoffset(self, time: datetime | None) -> timedelta:
+        return timedelta(hours=1) + self.dst(time)
+
+    def dst(self, time: datetime | None) -> timedelta:
+        summer = time is not None and time.replace(tzinfo=None) >= datetime(2024, 3, 31, 2)  # noqa: DTZ001  # its own zone
+        return timedelta(hours=1) if summer else timedelta(0)
+
+    def tzname(self, time: datetime | None) -> str:
+        return "summer time"
 
 
 def _read_customer() -> object:
@@ -262,12 +275,17 @@ def test_dates_are_given_with_and_without_dashes() -> None:
     }
 
 
-def test_days_are_those_of_the_given_time_zone_also_when_clocks_are_changed() -> None:
-    keys = date_keys(datetime(2024, 3, 30, 12, 30, tzinfo=UTC).astimezone(ZoneInfo("Pacific/Kiritimati")))
+def test_days_are_those_of_the_given_time_zone() -> None:
+    keys = date_keys(datetime(2024, 3, 30, 12, 30, tzinfo=UTC).astimezone(timezone(timedelta(hours=14))))
 
     assert (keys["yesterday"], keys["today"], keys["tomorrow"]) == ("2024-03-30", "2024-03-31", "2024-04-01")
-    berlin = date_keys(datetime(2024, 3, 30, 23, 30, tzinfo=ZoneInfo("Europe/Berlin")))
-    assert (berlin["today"], berlin["tomorrow"]) == ("2024-03-30", "2024-03-31")
+
+
+def test_tomorrow_is_the_next_day_also_when_it_is_shorter() -> None:
+    late = datetime(2024, 3, 30, 23, 30, tzinfo=SummerTime())
+
+    assert late.astimezone(UTC) + timedelta(days=1) == datetime(2024, 4, 1, 0, 30, tzinfo=SummerTime()).astimezone(UTC)
+    assert date_keys(late)["tomorrow"] == "2024-03-31"
 
 
 def test_a_time_without_a_zone_has_no_day() -> None:

@@ -62,15 +62,15 @@ def _plugin(answer: Callable[[object], object]) -> Plugins:
 
 
 def test_every_field_has_a_disposition_and_these_are_all() -> None:
-    found = {kind.__name__: {name: what.value for name, what in fields.items()} for kind, fields in DISPOSITIONS.items()}
+    found = {
+        kind.__name__: {name: what.value for name, what in fields.items()} for kind, fields in DISPOSITIONS.items()
+    }
 
     columns = dict.fromkeys(("run_id", "task", "map_index", "sequence", "name", "type", "at", "run_count"), "clear")
     assert found == {
         "RunDocument": columns | dict.fromkeys(("run_name", "parameters", "tasks"), "seal"),
         "StateDocument": columns
-        | dict.fromkeys(
-            ("message", "result", "error", "cached_inputs", "start_time", "task_run_name", "tags"), "seal"
-        ),
+        | dict.fromkeys(("message", "result", "error", "cached_inputs", "start_time", "task_run_name", "tags"), "seal"),
     }
 
 

@@ -39,9 +39,11 @@ def test_tasks_of_one_name_get_numbered_slugs() -> None:
 
 
 def test_two_tasks_with_one_slug_are_refused_by_name() -> None:
-    with Flow("f"), pytest.raises(DefinitionError, match="'same'"):
+    with Flow("f"):
         one(task_args={"slug": "same"})
-        one(task_args={"slug": "same"})
+
+        with pytest.raises(DefinitionError, match="'same'"):
+            one(task_args={"slug": "same"})
 
 
 def test_tasks_in_containers_are_waited_for() -> None:
@@ -88,7 +90,7 @@ def test_each_task_comes_after_what_it_waits_for() -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: add(), "missing a required argument: 'x'"),
+        (add, "missing a required argument: 'x'"),
         (lambda: add(1, z=2), "cannot be called like this"),
         (lambda: one().set_upstream(one(), key="x"), "no input 'x'"),
         (lambda: add(1).set_upstream(one(), key="x"), "'x' twice"),
@@ -150,7 +152,7 @@ def test_flows_nest_and_each_gets_its_own_tasks() -> None:
         ({"tags": "nightly"}, "several texts"),
         ({"name": "two\nlines"}, "printable"),
         ({"cache_for": 3}, "timedelta"),
-        ({"persist_result": True, "checkpoint": False}, "says both"),
+        ({"persist_result": True, "checkpoint": False}, "says persist_result=True and checkpoint=False"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, object], words: str) -> None:

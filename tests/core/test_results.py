@@ -175,7 +175,9 @@ def test_nothing_there_is_told_from_something_broken(store: ResultStore) -> None
         store.exists("bad")
 
 
-@pytest.mark.parametrize("key", ["../up", "/abs", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300, "c:\\d", "a/"])
+@pytest.mark.parametrize(
+    "key", ["../up", "/abs", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300, "c:\\d", "a/"]
+)
 def test_keys_stay_inside_the_storage(store: ResultStore, key: str) -> None:
     with pytest.raises(PermanentStorageError):
         store.write(1, key)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -152,8 +151,8 @@ def test_an_expiration_without_a_zone_is_refused() -> None:
         Cached(cached_result_expiration=datetime(2024, 2, 29))  # noqa: DTZ001  # on purpose
 
 
-@pytest.mark.parametrize("zone", [timezone(timedelta(hours=5)), ZoneInfo("America/New_York")])
-def test_times_are_held_in_utc(zone: timezone | ZoneInfo) -> None:
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=5)), timezone(-timedelta(hours=4, minutes=30))])
+def test_times_are_held_in_utc(zone: timezone) -> None:
     local = Scheduled(start_time=NOON.astimezone(zone))
 
     assert local == Scheduled(start_time=NOON)

@@ -93,12 +93,13 @@ def test_every_link_to_a_file_leads_to_one(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_path_that_a_page_names_exists(page: str) -> None:
-    paths = re.findall(r"`((?:core|docs|plugins|tests)/[\w./-]+)`", without_code(page))
+def test_every_path_and_test_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"`((?:core|docs|plugins|tests)/[\w./-]+)(?:::(\w+))?`", without_code(page))
 
-    missing = [path for path in paths if not (ROOT / path).exists() and not path.startswith("docs/_build")]
-
-    assert not missing
+    for path, test in named:
+        if not path.startswith("docs/_build"):
+            assert (ROOT / path).exists(), path
+            assert not test or f"def {test}(" in text_of(path), test
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,7 +28,7 @@ from strongroom._memory_backend import MemoryBackend
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from strongroom import Flow
+    from strongroom import Envelope, Flow
     from strongroom.states import State
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "flights.py"
@@ -47,10 +48,10 @@ class Run:
     def of(self, slug: str) -> State:
         return self.state.result[self.flow.get_task(slug)]
 
-    def history(self, slug: str) -> list[str]:
-        """The types of the states that the task went through."""
+    def documents(self, slug: str | None = None) -> list[Envelope]:
+        """What the backend has of the run, or of one task."""
         (run_id,) = self.backend.runs()
-        return [envelope.type for envelope in self.backend.read(run_id, task=slug)]
+        return list(self.backend.read(run_id, task=slug))
 
 
 def rows(name: str) -> Iterator[dict[str, str]]:
@@ -106,7 +107,7 @@ def test_all_flights_are_loaded(first: Run) -> None:
 
 
 def test_the_weather_is_loaded_at_the_second_attempt(first: Run) -> None:
-    assert first.history("load_weather")== ["Running", "Failed", "Retrying", "Running", "Success"]
+    assert first.history("load_weather") == ["Running", "Failed", "Retrying", "Running", "Success"]
     assert first.history("load_airlines").count("Running") == 1
 
 
@@ -176,6 +177,17 @@ def test_the_model_lies_in_storage_as_text_that_anybody_can_read(first: Run) -> 
 
     expected = "".join(f"{name}\t{number!r}\n" for name, number in first.of("fit_model").result.items())
     assert expected.encode() in record
+
+
+def test_the_record_of_a_run_shows_names_and_no_data(first: Run) -> None:
+    record = msgspec.msgpack.encode(first.documents())
+
+    said = [first.of("check_planes").message, *first.of("report").result.splitlines(), *first.of("fit_model").result]
+    secret = [text for text in said if len(text) > 6]  # a shorter one may be there by chance
+
+    assert not [text for text in [*secret, "compressed/arrow", str(first.home)] if text.encode() in record]
+    # That the names are there shows that these are the right bytes.
+    assert all(task.slug.encode() in record for task in first.flow.tasks)
 
 
 def test_a_second_run_reads_the_kept_table_and_finds_the_same(first: Run) -> None:

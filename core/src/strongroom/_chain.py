@@ -59,7 +59,7 @@ class Chain:
         return counter.size
 
     def load(self, source: BinaryIO, size: int, context: CodecContext, complaint: Callable[[], Exception]) -> object:
-        """The value in *source*, which the codecs may make into *size* bytes and no more, else *complaint* is raised."""
+        """The value in *source*, which the codecs may make into *size* bytes; were it more, *complaint* is raised."""
         assert self.serializer is not None  # noqa: S101  # records never carry AUTO
         if not self.codecs:
             return self.serializer.load(source)

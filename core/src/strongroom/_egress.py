@@ -58,17 +58,21 @@ class Gate:
         """Let *document* out: in clear what may be seen, everything else sealed.
 
         Raises:
-            EgressError: a plugin vetoed it, or changed what it may not change.
+            EgressError: a plugin vetoed it, or changed what it may not change; or it holds what cannot be written.
         """
         document = self._ask_plugins(document)
         plan = _PLANS[document.kind]
         columns = plan.clear(document)
         context = bind("document", plan.type.kind, *columns)
-        sealed = self._keyring.seal(_encode(plan.sealed(document)), context)
+        try:
+            message = _encode(plan.sealed(document))
+        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+            # Not what it says: that may quote the value that could not be written.
+            what = f"a document of {document.task or 'the run'!r} cannot be written: {type(exc).__name__}"
+            raise EgressError(f"{what}; references, messages and tags are plain JSON") from exc
+        sealed = self._keyring.seal(message, context)
         run_id, task, map_index, sequence, name, type_, at, run_count = columns
-        self._put(
-            Envelope(run_id, task, map_index, sequence, plan.type.kind, name, type_, at, run_count, sealed)
-        )
+        self._put(Envelope(run_id, task, map_index, sequence, plan.type.kind, name, type_, at, run_count, sealed))
 
     def _ask_plugins(self, document: Document) -> Document:
         try:

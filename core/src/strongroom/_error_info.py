@@ -23,20 +23,28 @@ def error_info(error: BaseException, depth: int = 0) -> ErrorInfo:
         kind=f"{type(error).__module__}.{type(error).__qualname__}",
         message=_text(error),
         frames=_frames(error),
-        notes=tuple(str(note)[:_MAX_TEXT] for note in getattr(error, "__notes__", ())),
+        notes=_notes(error),
         cause=error_info(cause, depth + 1) if cause is not None and deeper else None,
         members=tuple(error_info(member, depth + 1) for member in members[:_MAX_FRAMES]) if deeper else (),
     )
 
 
-def _text(error: BaseException) -> str:
+def _text(value: object) -> str:
     try:
-        return str(error)[:_MAX_TEXT]
+        text = str(value)[:_MAX_TEXT]
     except Exception as exc:  # the exception is the user's class, and its __str__ may raise anything
         return f"<its text could not be made: {type(exc).__name__}>"
+    # The name of a file may hold bytes that are no text, and so may the message about it.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _notes(error: BaseException) -> tuple[str, ...]:
+    # By its name it is a list of texts, but nothing stops the user's code from putting anything there.
+    notes = getattr(error, "__notes__", ())
+    return tuple(_text(note) for note in notes[:_MAX_FRAMES]) if isinstance(notes, (list, tuple)) else ()
 
 
 def _frames(error: BaseException) -> tuple[Frame, ...]:
     # walk_tb rather than extract_tb: that one would read the source lines, which never leave.
     frames = list(traceback.walk_tb(error.__traceback__))[-_MAX_FRAMES:]
-    return tuple(Frame(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in frames)
+    return tuple(Frame(_text(frame.f_code.co_filename), line, frame.f_code.co_qualname) for frame, line in frames)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import inspect
@@ -27,6 +27,11 @@ __all__ = ["canonical", "canonical_source"]
 _WHO = "the fingerprint"
 _MAX_DEPTH = 100
 
+
+def _bits(value: float) -> bytes:
+    return struct.pack("<d", value)
+
+
 # Each kind of value has a tag of its own, so that (1, 2) and [1, 2], 1 and True and 1.0 differ.
 _SCALARS: Mapping[type, tuple[str, Callable[[object], object]]] = types.MappingProxyType(
     {
@@ -34,15 +39,15 @@ _SCALARS: Mapping[type, tuple[str, Callable[[object], object]]] = types.MappingP
         bool: ("bool", lambda value: value),
         int: ("int", str),
         # By bits: 0.0 and -0.0 differ, and a nan is itself.
-        float: ("float", lambda value: struct.pack("<d", value)),
-        complex: ("complex", lambda value: struct.pack("<dd", cast("complex", value).real, cast("complex", value).imag)),
+        float: ("float", lambda value: _bits(cast("float", value))),
+        complex: ("complex", lambda value: [_bits(cast("complex", value).real), _bits(cast("complex", value).imag)]),
         str: ("str", lambda value: cast("str", value).encode("utf-8", "surrogatepass")),
         bytes: ("bytes", lambda value: value),
         bytearray: ("bytearray", lambda value: bytes(cast("bytearray", value))),
-        datetime.date: ("date", str),
-        datetime.time: ("time", repr),
-        datetime.datetime: ("datetime", repr),
-        datetime.timedelta: ("timedelta", repr),
+        dt.date: ("date", str),
+        dt.time: ("time", repr),
+        dt.datetime: ("datetime", repr),
+        dt.timedelta: ("timedelta", repr),
         decimal.Decimal: ("decimal", lambda value: repr(cast("decimal.Decimal", value).as_tuple())),
         uuid.UUID: ("uuid", str),
         range: ("range", repr),

@@ -17,13 +17,13 @@ from strongroom._flow_runner import FlowRunner
 from strongroom._graph import Graph
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
-from strongroom._project import Project
 from strongroom._recorder import Recorder
 from strongroom._run import Keeping, Run
 from strongroom._task import Parameter, Task
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import DefinitionError, NotSupportedError, ParameterError
+from strongroom.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,6 +90,9 @@ class Flow(Graph):
             executor: where tasks run: ``"sync"`` (the default), ``"threads"``, or an `Executor`.
             context: keys for the tasks' `strongroom.context`.
             backend: where the run is recorded; by default as the settings have it. It is left open.
+            task_states: not supported by this version.
+            start_tasks: not supported by this version.
+            **kwargs: more parameters.
 
         Raises:
             ParameterError: unknown or missing parameters, or one that is not plain JSON. Nothing has run.
@@ -172,11 +175,11 @@ def flow(function: Callable[..., object], /) -> Flow: ...
 
 
 @overload
-def flow(function: None = None, /, **arguments: Any) -> Callable[[Callable[..., object]], Flow]: ...
+def flow(function: None = None, /, **arguments: object) -> Callable[[Callable[..., object]], Flow]: ...
 
 
 def flow(
-    function: Callable[..., object] | None = None, /, **arguments: Any
+    function: Callable[..., object] | None = None, /, **arguments: object
 ) -> Flow | Callable[[Callable[..., object]], Flow]:
     """Make a function a flow: its parameters become `Parameter` tasks, and its body, run once, builds the graph.
 

@@ -8,7 +8,6 @@ import errno
 import io
 import os
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._storage import check_key
@@ -16,6 +15,7 @@ from strongroom.errors import NotFoundError, PermanentStorageError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from _typeshed import ReadableBuffer
 

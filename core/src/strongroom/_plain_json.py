@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["not_plain_json"]
 
-_SCALARS = frozenset({type(None), bool, int, str})
+_SCALARS = frozenset({type(None), bool, int, float, str})
 _MAX_DEPTH = 100
+# What documents and most readers of JSON have room for.
+_LOWEST, _HIGHEST = -(1 << 63), (1 << 64) - 1
 
 
 def not_plain_json(value: object, where: str = "$", depth: int = 0) -> tuple[str, str] | None:
@@ -22,9 +24,8 @@ def not_plain_json(value: object, where: str = "$", depth: int = 0) -> tuple[str
     """
     kind = type(value)
     if kind in _SCALARS:
-        return None
-    if kind is float:
-        return None if math.isfinite(cast("float", value)) else (where, "JSON has no such number")
+        reason = _wrong_with_scalar(value)
+        return (where, f"it {reason}") if reason else None
     if depth == _MAX_DEPTH:
         return where, f"it is nested more than {_MAX_DEPTH} deep"
     items: Iterable[tuple[str, object]]
@@ -33,9 +34,28 @@ def not_plain_json(value: object, where: str = "$", depth: int = 0) -> tuple[str
     elif kind is dict:
         table = cast("dict[object, object]", value)
         for number, key in enumerate(table):
-            if type(key) is not str:
-                return where, f"key number {number} has the type {type(key).__qualname__}, not str"
+            reason = _wrong_with_scalar(key) if type(key) is str else f"has the type {type(key).__qualname__}, not str"
+            if reason:
+                return where, f"key number {number} {reason}"
         items = ((f"{where}.{key}", item) for key, item in table.items())
     else:
         return where, f"JSON has no {kind.__qualname__}"
     return next((problem for place, item in items if (problem := not_plain_json(item, place, depth + 1))), None)
+
+
+def _wrong_with_scalar(value: object) -> str | None:
+    if isinstance(value, str):
+        return None if _is_text(value) else "is no text: it has half of a surrogate pair"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "is a number that JSON does not have"
+    if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
+        return "is a number of more than 64 bits"
+    return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -271,7 +271,7 @@ class Plugins:
             self._register_with_pluggy(name, self._found[name].load())
         except PluginConflictError as exc:
             self._broken[name] = exc
-        except Exception as exc:  # noqa: BLE001  # a plugin's own code: its faults must not stop the rest
+        except Exception as exc:  # a plugin's own code: its faults must not stop the rest
             reason = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"
             self._broken[name] = BrokenPluginError(name, " ".join(reason.split()))
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from strongroom._project import Project
     from strongroom._recorder import Recorder
     from strongroom._task import Task
     from strongroom.abc import Serializer
+    from strongroom.project import Project
 
 __all__ = ["Keeping", "Run"]
 
@@ -92,7 +92,7 @@ class Run:
         handlers: Iterable[Callable[..., State | None]],
         record: Callable[[State], None],
     ) -> State:
-        """Let the state handlers see a change, write it down, and tell the plugins; returns the state that it led to."""
+        """Let the state handlers see a change, write it down, tell the plugins; returns the state that it led to."""
         for handler in (*handlers, *self.runner_handlers):
             try:
                 new = _checked(handler(subject, old, new)) or new

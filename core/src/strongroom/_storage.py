@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from strongroom.errors import PermanentStorageError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["Storage", "check_key", "open_storage"]
 
@@ -76,13 +76,13 @@ def open_storage(where: str | Path) -> Storage:
     """
     scheme = "" if isinstance(where, Path) else urlsplit(where).scheme
     if scheme in {"", "file", "local"}:
-        from strongroom._local_storage import LocalStorage  # noqa: PLC0415  # only what is used is imported
+        from strongroom._local_storage import LocalStorage  # only what is used is imported
 
         text = str(where)
         folder = text.removeprefix(f"{scheme}://") if scheme else text
         return LocalStorage(Path(folder).expanduser())
     if "@" in urlsplit(str(where)).netloc:
-        raise SettingsError(f"the {scheme} URL of a storage holds credentials; give them where the library looks for them")
-    from strongroom._remote_storage import RemoteStorage  # noqa: PLC0415  # fsspec is slow to import
+        raise SettingsError(f"the {scheme} URL of a storage holds credentials; put them where its library looks")
+    from strongroom._remote_storage import RemoteStorage  # fsspec is slow to import
 
     return RemoteStorage(str(where))

@@ -7,7 +7,7 @@ import copy
 import difflib
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from strongroom import _task_checks as checks
 from strongroom import triggers
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import timedelta
     from pathlib import Path
-    from typing import Self
+    from typing import Self, Unpack
 
     from strongroom._graph import Graph
     from strongroom.abc import ResultHandler, Serializer
@@ -108,7 +108,7 @@ class Task:
         self.skip_on_upstream_skip = skip_on_upstream_skip
         self.state_handlers = checks.check_handlers(self.name, state_handlers, on_failure)
         self.task_run_name = task_run_name
-        self.persist_result = checks.one_of(self.name, persist_result, checkpoint)
+        self.persist_result = checks.one_of(self.name, persist_result=persist_result, checkpoint=checkpoint)
         self.result_handler = result_handler
         self.result_storage = result_storage
         self.result_storage_key = result_storage_key
@@ -161,11 +161,11 @@ class Task:
                 what = f"{label} of the task {self.slug!r}"
                 check_template(template, {*inputs, *context, "parameters"}, parameters, what=what)
 
-    def copy(self, **changes: Any) -> Self:
+    def copy(self, **changes: object) -> Self:
         """A copy that is in no flow, with other attributes if some are given."""
         new = copy.copy(self)
         if "slug" not in changes and not self.slug_is_given:
-            new.slug = changes.get("name", new.name)
+            new.slug = checks.check_name(changes.get("name", new.name))
         for key, value in changes.items():
             if key not in vars(self) or key.startswith("_"):
                 raise DefinitionError(f"the task {self.name!r} has no attribute {key!r} to change")
@@ -220,10 +220,39 @@ class Task:
         _building(self).add_edge(self, task, key)
 
 
+class TaskArguments(TypedDict, total=False):
+    """The keyword arguments of `Task`, as `task` passes them on."""
+
+    slug: str | None
+    tags: Iterable[str]
+    max_retries: int
+    retry_delay: timedelta | float | None
+    retry_on: type[BaseException] | Collection[type[BaseException]] | None
+    trigger: Callable[..., object]
+    skip_on_upstream_skip: bool
+    state_handlers: Iterable[StateHandler]
+    on_failure: Callable[[Any, State], object] | None
+    task_run_name: str | None
+    persist_result: bool | None
+    checkpoint: bool | None
+    result_handler: ResultHandler | str | None
+    result_storage: str | Path | None
+    result_storage_key: str | None
+    result_serializer: str | Serializer | None
+    cache_result_in_memory: bool
+    cache_for: timedelta | None
+    cache_validator: Callable[..., bool] | None
+    cache_key: str | None
+    cache_key_fn: Callable[..., str | None] | None
+    refresh_cache: bool
+
+
 class FunctionTask(Task):
     """A task that runs a function."""
 
-    def __init__(self, function: Callable[..., object], name: str | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, function: Callable[..., object], name: str | None = None, **arguments: Unpack[TaskArguments]
+    ) -> None:
         if not callable(function):
             raise DefinitionError(f"a task is made of a function, not of a {type(function).__name__}")
         if inspect.iscoroutinefunction(function):
@@ -317,13 +346,15 @@ def task(function: Callable[..., object], /) -> FunctionTask: ...
 
 
 @overload
-def task(function: None = None, /, **arguments: Any) -> Callable[[Callable[..., object]], FunctionTask]: ...
+def task(
+    function: None = None, /, *, name: str | None = None, **arguments: Unpack[TaskArguments]
+) -> Callable[[Callable[..., object]], FunctionTask]: ...
 
 
 def task(
-    function: Callable[..., object] | None = None, /, **arguments: Any
+    function: Callable[..., object] | None = None, /, *, name: str | None = None, **arguments: Unpack[TaskArguments]
 ) -> FunctionTask | Callable[[Callable[..., object]], FunctionTask]:
     """Make a function a task: ``@task`` or ``@task(max_retries=2)``; the arguments are those of `Task`."""
     if function is not None:
-        return FunctionTask(function, **arguments)
-    return lambda decorated: FunctionTask(decorated, **arguments)
+        return FunctionTask(function, name, **arguments)
+    return lambda decorated: FunctionTask(decorated, name, **arguments)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ class TaskCache:
         self._run = run
         self._inputs = inputs
         if task.result_storage_key is not None:
-            raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key of its own")
+            raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key")
         handler = run.handler(task, {})
         if not isinstance(handler, StoredHandler):
             raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
@@ -78,7 +79,8 @@ class TaskCache:
         Raises:
             HandlerError: it cannot be kept.
         """
-        name = self._run.project.keyring.token("cached", *(text for pair in sorted(self._fingerprints.items()) for text in pair))
+        pairs = itertools.chain.from_iterable(sorted(self._fingerprints.items()))
+        name = self._run.project.keyring.token("cached", *pairs)
         expires = None
         if self._task.cache_for is not None:
             expires = int(self._run.clock() * 1e6) + self._task.cache_for // timedelta(microseconds=1)
@@ -95,7 +97,7 @@ class TaskCache:
         if task.cache_key_fn is not None:
             key = task.cache_key_fn(context, self._inputs)
             if key is not None and not isinstance(key, str):
-                raise DefinitionError(f"cache_key_fn of the task {task.slug!r} answered with a {type(key).__name__}, not a str")
+                raise DefinitionError(f"cache_key_fn of the task {task.slug!r} gave a {type(key).__name__}, not a str")
             return None if key is None else f"cache/{keyring.cache_key('function', key)}"
         if task.cache_key is not None:
             return f"cache/{keyring.cache_key('key', task.cache_key)}"
@@ -143,4 +145,4 @@ class TaskCache:
         return Result.from_reference(reference, self._handler, self._run.slot(self._task), value=value)
 
     def _warn(self, error: StrongroomError) -> None:
-        _log.warning("a cached result of the task %r cannot be used, so it is computed again: %s", self._task.slug, error)
+        _log.warning("a cached result of the task %r is left out and computed again: %s", self._task.slug, error)

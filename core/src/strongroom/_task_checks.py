@@ -131,10 +131,10 @@ def check_handlers(
     return tuple(found)
 
 
-def one_of(task: str, persist_result: bool | None, checkpoint: bool | None) -> bool | None:
+def one_of(task: str, *, persist_result: bool | None, checkpoint: bool | None) -> bool | None:
     """What the two names of one argument say together."""
     if persist_result is not None and checkpoint is not None and persist_result != checkpoint:
-        raise DefinitionError(f"the task {task!r} says both persist_result={persist_result} and checkpoint={checkpoint}")
+        raise DefinitionError(f"the task {task!r} says persist_result={persist_result} and checkpoint={checkpoint}")
     return checkpoint if persist_result is None else persist_result
 
 
@@ -143,10 +143,10 @@ def check_signature(task: str, run: Callable[..., object]) -> inspect.Signature:
     try:
         signature = inspect.signature(run)
     except (TypeError, ValueError):
-        raise DefinitionError(f"the arguments of the task {task!r} cannot be found out; wrap it in a function") from None
+        raise DefinitionError(f"the arguments of the task {task!r} are not known; wrap it in a function") from None
     for name, parameter in signature.parameters.items():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY}:
-            raise DefinitionError(f"the task {task!r} takes {str(parameter)!r}; every input needs a name to be passed by")
+            raise DefinitionError(f"the task {task!r} takes {str(parameter)!r}; every input needs a name of its own")
         if name in _RESERVED:
             raise DefinitionError(f"the task {task!r} has an input {name!r}, a name that is reserved; rename it")
     return signature

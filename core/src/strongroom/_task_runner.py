@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from strongroom._task_cache import TaskCache
 from strongroom._template import fill_template
 from strongroom.context import context
-from strongroom.errors import HandlerError, StrongroomError
+from strongroom.errors import HandlerError, NotSupportedError, StrongroomError
 from strongroom.results import NoResult, Result
 from strongroom.signals import Signal
 from strongroom.states import (
@@ -173,7 +173,7 @@ class TaskRunner:
             value = self._task.run(**self._inputs)
         except Signal as signal:
             return self._with_inputs(signal.state)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  # the user's code may raise anything
+        except (Exception, SystemExit) as exc:  # the user's code may raise anything
             return Failed(f"{type(exc).__name__} in the task", result=exc)
         return self._keep(value)
 
@@ -189,6 +189,8 @@ class TaskRunner:
         except StrongroomError as exc:
             # What was not kept did not succeed: whoever reads Success may rely on the result.
             return Failed(str(exc), result=exc)
+        except Exception as exc:  # a template formats the user's values with the user's own __format__
+            return Failed(f"the key of the result could not be made: {type(exc).__name__}", result=exc)
         return Success(result=result.forget_value() if run.forgets(task) else result)
 
     def _deserves_retry(self, state: State) -> bool:
@@ -203,6 +205,8 @@ class TaskRunner:
 
     def _with_inputs(self, state: State) -> State:
         """*state*, carrying references to the inputs if the task will run again with them."""
+        if state.is_looped():
+            return Failed("looping is not supported by this version", result=NotSupportedError("the signal LOOP"))
         if not state.is_pending() and not state.is_queued():
             return state
         changes: dict[str, object] = {"run_count": self._run_count} if isinstance(state, Retrying) else {}

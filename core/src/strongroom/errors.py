@@ -63,7 +63,18 @@ __all__ = [
 
 
 class StrongroomError(Exception):
-    """Everything that strongroom raises on purpose."""
+    """Everything that strongroom raises on purpose. It reaches another process as it is, by pickle."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The built-in way calls the class with the finished message, which would be taken for the facts behind it.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[StrongroomError], args: tuple[object, ...], facts: dict[str, object]) -> StrongroomError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class SettingsError(StrongroomError, ValueError):
@@ -156,13 +167,6 @@ class SerializationError(StrongroomError, ValueError):
         self.reason = reason
         self.where = where
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_serialization_error, (self.serializer, self.reason, self.where)
-
-
-def _rebuild_serialization_error(serializer: str, reason: str, where: str) -> SerializationError:
-    return SerializationError(serializer, reason, where=where)
-
 
 class HandlerError(StrongroomError):
     """A result handler could not keep or fetch a result.
@@ -177,15 +181,6 @@ class HandlerError(StrongroomError):
         super().__init__(f"the result handler {handler!r} could not {action} a result: {why}")
         self.handler = handler
         self.action = action
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_handler_error, (str(self), self.handler, self.action)
-
-
-def _rebuild_handler_error(message: str, handler: str, action: str) -> HandlerError:
-    error = HandlerError(handler, action, Exception())
-    error.args = (message,)
-    return error
 
 
 class FormatNotAllowedError(StrongroomError, PermissionError):

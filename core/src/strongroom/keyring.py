@@ -79,8 +79,7 @@ class Key:
         if len(self.secret) != _SECRET_SIZE:
             raise KeyringError(f"a key has {_SECRET_SIZE} bytes, this one has {len(self.secret)}")
         subkeys = {
-            purpose: blake3.blake3(self.secret, derive_key_context=text).digest()
-            for purpose, text in _PURPOSES.items()
+            purpose: blake3.blake3(self.secret, derive_key_context=text).digest() for purpose, text in _PURPOSES.items()
         }
         object.__setattr__(self, "_subkeys", subkeys)
         # The id is derived, so that a wrong key is told by its name before anything is tried with it.

@@ -128,7 +128,7 @@ def _fill(
 
 
 def _rebuild(
-    in_memory: bool, value: object, handler: ResultHandler | None, reference: JSONValue, slot: Slot | None
+    in_memory: object, value: object, handler: ResultHandler | None, reference: JSONValue, slot: Slot | None
 ) -> Result:
     return _fill(object.__new__(Result), value if in_memory else _ABSENT, handler, reference, slot)
 

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -90,22 +90,23 @@ def test_a_relative_path_stays_the_same_place_when_the_folder_is_changed(
 
 def test_processes_may_make_the_database_at_once(url: str) -> None:
     program = (
-        "import sys; from strongroom_sql.backend import SQLBackend; print(flush=True); sys.stdin.read(1); "
+        "import sys; from strongroom_sql.backend import SQLBackend; print(flush=True); sys.stdin.read(); "
         f"SQLBackend({url!r}).close()"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"go")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate(timeout=30)
+    command = [sys.executable, "-c", program]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # it has imported everything
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in processes:
+            process.wait(timeout=30)
 
     assert [process.returncode for process in processes] == [0, 0, 0]
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:

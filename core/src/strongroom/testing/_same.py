@@ -93,7 +93,7 @@ def _parts(value: object) -> str | tuple[object, ...] | None:
     """What pickle would keep of *value*, or None if it cannot keep it."""
     try:
         reduced = value.__reduce_ex__(_PROTOCOL)
-    except Exception:  # noqa: BLE001  # the value's own code, which may answer with anything
+    except Exception:  # the value's own code, which may answer with anything
         return None
     if isinstance(reduced, str):
         return reduced

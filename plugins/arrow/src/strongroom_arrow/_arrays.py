@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import math
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, cast
@@ -22,7 +23,8 @@ Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
 Header: TypeAlias = "tuple[tuple[int, ...], bool, np.dtype[np.generic]]"
 
 _VERSION: Final = (1, 0)
-_MAX_HEADER: Final = 0xFFFF
+_HEADER_AT: Final = npy.MAGIC_LEN + 2
+_FIELDS: Final = ("descr", "fortran_order", "shape")
 # Values of these kinds are bytes of a fixed size, with one meaning everywhere.
 _PLAIN_KINDS: Final = frozenset("biufcmMSUV")
 # A long double has another size and meaning on other machines.
@@ -116,13 +118,17 @@ def _bytes_of(flat: Array) -> memoryview:
 
 def _parse(data: bytes) -> Header:
     """The header at the start of *data*; ValueError if there is none."""
-    source = io.BytesIO(data)
-    if npy.read_magic(source) != _VERSION:
+    magic, text = data[: npy.MAGIC_LEN], data[_HEADER_AT:]
+    if magic != npy.magic(*_VERSION):
         raise ValueError
-    shape, fortran, dtype = npy.read_array_header_1_0(source, max_header_size=_MAX_HEADER)
-    if min(shape, default=0) < 0:
+    # NumPy's own parser also takes what Python 2 wrote, and whatever else can be read as that.
+    header = ast.literal_eval(text.decode("latin-1").strip())
+    shape, fortran = header["shape"], header["fortran_order"]
+    if len(header) != len(_FIELDS) or type(shape) is not tuple or type(fortran) is not bool:
         raise ValueError
-    return shape, fortran, dtype
+    if any(type(extent) is not int or extent < 0 for extent in shape):
+        raise ValueError
+    return shape, fortran, npy.descr_to_dtype(header["descr"])
 
 
 def _parse_untrusted(data: bytes) -> Header:
@@ -136,13 +142,13 @@ def _parse_untrusted(data: bytes) -> Header:
 
 
 def _header_size(start: bytes) -> int:
-    if len(start) < npy.MAGIC_LEN + 2:
+    if len(start) < _HEADER_AT:
         raise PayloadError("it ends too early")
-    return npy.MAGIC_LEN + 2 + int.from_bytes(start[npy.MAGIC_LEN :], "little")
+    return _HEADER_AT + int.from_bytes(start[npy.MAGIC_LEN :], "little")
 
 
 def _view(content: memoryview) -> Array:
-    offset = _header_size(bytes(content[: npy.MAGIC_LEN + 2]))
+    offset = _header_size(bytes(content[:_HEADER_AT]))
     shape, fortran, dtype = _parse_untrusted(bytes(content[:offset]))
     _check_size(len(content) - offset, shape, dtype)
     try:
@@ -157,7 +163,7 @@ def _check_size(size: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) 
 
 
 def _read(content: Replay) -> Array:
-    start = content.read(npy.MAGIC_LEN + 2)
+    start = bytes(content.read(_HEADER_AT))
     shape, fortran, dtype = _parse_untrusted(start + content.read(_header_size(start) - len(start)))
     try:
         array = np.empty(shape, dtype, order="F" if fortran else "C")

@@ -49,12 +49,11 @@ class Replay:
         self.failure: BaseException | None = None
         """What the source raised: Arrow's own errors have the same types."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytearray:
         """*size* bytes, or fewer at the end."""
         try:
-            data, self._head = self._head[:size], self._head[size:]
-            if len(data) < size:
-                data += _read(self._source, size - len(data))
+            data, self._head = bytearray(self._head[:size]), self._head[size:]
+            _read_into(data, self._source, size)
         except BaseException as exc:
             self.failure = exc
             raise
@@ -84,13 +83,15 @@ def opened(source: BinaryIO, size: int) -> tuple[bytes, Content]:
     if isinstance(source, SupportsBuffer):
         view = source.getbuffer().cast("B")
         return bytes(view[:size]), view
-    head = _read(source, size)
-    return head, Replay(head, source)
+    head = bytearray()
+    _read_into(head, source, size)
+    return bytes(head), Replay(bytes(head), source)
 
 
-def _read(source: BinaryIO, size: int) -> bytes:
-    """*size* bytes, or fewer at the end: a raw file may give fewer before."""
-    data = source.read(size)
-    while len(data) < size and (more := source.read(size - len(data))):
+def _read_into(data: bytearray, source: BinaryIO, size: int) -> None:
+    """Make *data* that long, or less at the end.
+
+    Memory is taken as bytes arrive: a damaged size must not ask for more than there is.
+    """
+    while len(data) < size and (more := source.read(min(PIECE, size - len(data)))):
         data += more
-    return data

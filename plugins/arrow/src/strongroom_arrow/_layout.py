@@ -69,7 +69,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 class NumPy(_Strict, frozen=True, tag="numpy"):
     """A column of a NumPy dtype, such as ``<i8`` or ``<M8[ns]``."""
 
-    dtype: str
+    dtype: Annotated[str, msgspec.Meta(pattern=r"^[<>|][biufmM][1248](\[(s|ms|us|ns)\])?$")]
 
 
 class Masked(_Strict, frozen=True, tag="masked"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "dump", "load"]
 
-_SLICE: Final = 4 << 20
+_SLICE: Final = 1 << 20
 # The newest layouts of strings are not yet read by every Arrow library.
 _COMPATIBLE: Final = pl.CompatLevel.oldest()
 

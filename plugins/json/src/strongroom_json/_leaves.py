@@ -190,20 +190,23 @@ def _path(kind: type[PurePath]) -> Leaf[PurePath]:
     return Leaf(kind, pack, _as_text(kind, str, kind).unpack)
 
 
-_ALL = (
-    # In hexadecimal: reading and writing many decimal digits takes time that grows with their square.
-    _as_text(int, hex, lambda text: int(text, 16)),
-    _as_text(float, _show_float, _parse_float),
-    _as_text(str, _show_text, lambda text: _parse_bytes(text).decode("utf-8", "surrogatepass")),
-    _as_text(bytes, _show_bytes, _parse_bytes),
-    _as_text(date, date.isoformat, date.fromisoformat),
-    _as_text(Decimal, _show_decimal, Decimal),
-    _clock(datetime),
-    _clock(time),
-    Leaf(timedelta, _pack_timedelta, _unpack_timedelta),
-    Leaf(UUID, _pack_uuid, _unpack_uuid),
-    *map(_path, (PosixPath, PurePosixPath, PureWindowsPath, WindowsPath)),
+_ALL = cast(
+    "tuple[Leaf[object], ...]",
+    (
+        # In hexadecimal: reading and writing many decimal digits takes time that grows with their square.
+        _as_text(int, hex, lambda text: int(text, 16)),
+        _as_text(float, _show_float, _parse_float),
+        _as_text(str, _show_text, lambda text: _parse_bytes(text).decode("utf-8", "surrogatepass")),
+        _as_text(bytes, _show_bytes, _parse_bytes),
+        _as_text(date, date.isoformat, date.fromisoformat),
+        _as_text(Decimal, _show_decimal, Decimal),
+        _clock(datetime),
+        _clock(time),
+        Leaf(timedelta, _pack_timedelta, _unpack_timedelta),
+        Leaf(UUID, _pack_uuid, _unpack_uuid),
+        *map(_path, (PosixPath, PurePosixPath, PureWindowsPath, WindowsPath)),
+    ),
 )
 
-LEAVES = MappingProxyType({leaf.kind: cast("Leaf[object]", leaf) for leaf in _ALL})
+LEAVES = MappingProxyType({leaf.kind: leaf for leaf in _ALL})
 """Type -> how its values are kept where JSON has no form for them. Among them some of int, float and str."""

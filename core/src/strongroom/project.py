@@ -24,7 +24,7 @@ from strongroom.results import Result, ResultStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from strongroom.abc import Backend, Serializer
+    from strongroom.abc import Backend, Envelope, Serializer
     from strongroom.documents import Document, KeptResult
 
 __all__ = ["Project"]
@@ -34,9 +34,13 @@ _log = logging.getLogger("strongroom")
 
 @dataclass(frozen=True)
 class Project:
-    """Everything under one home, opened when it is first needed."""
+    """The settings in force, and what they lead to, opened when it is first needed.
+
+    This is what a program that looks at runs from outside starts from, such as the command line.
+    """
 
     settings: _settings.Settings
+    """Where each came from is in ``settings.origins``."""
 
     @classmethod
     def open(cls, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Project:
@@ -84,13 +88,17 @@ class Project:
         built_in = {JSONHandler.id: JSONHandler, NullHandler.id: NullHandler}.get(id_)
         return built_in() if built_in else self.plugins.handler(id_)
 
+    @property
+    def backend_id(self) -> str:
+        """The id of the backend that `open_backend` opens; ``memory`` keeps nothing beyond this process."""
+        return self.settings.backend.id or ("sql" if self.plugins.has("sql") else MemoryBackend.id)
+
     def open_backend(self) -> Backend:
         """The backend of the settings: by default a database under the home.
 
         Without the plugin for that it is this process's memory, and a warning says so.
         """
-        backend = self.settings.backend
-        id_ = backend.id or ("sql" if self.plugins.has("sql") else MemoryBackend.id)
+        backend, id_ = self.settings.backend, self.backend_id
         if id_ != MemoryBackend.id:
             self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             return self.plugins.backend(id_, backend.url or f"sqlite:///{self.home / 'strongroom.db'}")
@@ -107,7 +115,15 @@ class Project:
         for envelope in backend.read(run_id, task=task):
             if envelope.run_id != run_id or (task is not None and envelope.task != task):
                 raise SealError
-            yield open_envelope(envelope, self.keyring)
+            yield self.open_document(envelope)
+
+    def open_document(self, envelope: Envelope) -> Document:
+        """The document in *envelope*, exactly as it was sent. Whether it is the one that was asked for, is to be seen.
+
+        Raises:
+            SealError: it was changed, or sealed with a key that is not ours.
+        """
+        return open_envelope(envelope, self.keyring)
 
     def result(self, kept: KeptResult, document: Document) -> Result:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""
