@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import logging
 import subprocess
 import sys
 import uuid
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom import context
 from strongroom._fingerprint import canonical, canonical_source
 from strongroom.errors import SerializationError
 
@@ -140,6 +142,17 @@ def odd(x: int) -> bool:
 
 def test_functions_that_call_each_other_have_fingerprints() -> None:
     assert canonical_source(even) != canonical_source(odd)
+
+
+LOG = logging.getLogger("of a test")
+
+
+def test_the_context_and_loggers_may_be_named() -> None:
+    def uses() -> object:
+        LOG.info("started")
+        return context.run_id
+
+    assert canonical_source(uses)
 
 
 def test_a_function_without_source_is_an_error() -> None:

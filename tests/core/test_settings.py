@@ -214,6 +214,9 @@ def test_a_mistake_in_a_variable_names_the_variable_but_not_its_value(project: P
     assert str(caught.value).startswith(name)
     assert message in str(caught.value)
     assert CANARY not in str(caught.value)
+    # A traceback must not show it either, by way of the error underneath.
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_a_name_that_is_near_to_nothing_is_answered_with_all_there_are(project: Path) -> None:

@@ -197,7 +197,8 @@ def test_asking_for_something_of_a_broken_plugin_tells_why_each_time(install: In
 
 
 def test_registration_is_whole_or_not_at_all(install: Install) -> None:
-    install("half", GOOD + "        register.codec(register)\n")
+    claim = "\n    @hookimpl\n    def strongroom_outgoing(document):\n        return 'changed'\n"
+    install("half", GOOD + "        register.codec(register)\n" + claim)
     plugins = Plugins(entry_points())
 
     info = _info(plugins, "half")
@@ -205,6 +206,7 @@ def test_registration_is_whole_or_not_at_all(install: Install) -> None:
     assert (info.ids, info.hooks) == ((), ())
     assert "AttributeError" in info.error
     assert not plugins.is_registered("serializer", "half")
+    assert plugins.outgoing("document") == "document"
 
 
 @pytest.mark.parametrize(

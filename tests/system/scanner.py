@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 from collections import defaultdict
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import quote
 
 import blake3
@@ -30,6 +30,7 @@ _RANDOM = random.SystemRandom()
 _HEAD = 8
 """Every pattern is at least this long; shorter ones would be found by chance."""
 
+_ORDERS: tuple[Literal["big", "little"], ...] = ("big", "little")
 _DIGESTS = ("md5", "sha1", "sha256", "sha512", "blake2b")
 
 
@@ -122,11 +123,12 @@ def _patterns(canary: Canary) -> Iterator[tuple[str, bytes]]:
     yield "reversed", raw[::-1]
     yield from _as_text("", raw)
     if isinstance(canary, int):
-        yield "big-endian", canary.to_bytes(8, "big")
-        yield "little-endian", canary.to_bytes(8, "little")
+        for order in _ORDERS:
+            yield f"{order}-endian", canary.to_bytes(8, order)
+            yield from _as_text(f"{order}-endian as ", canary.to_bytes(8, order))
     else:
         yield "percent", quote(raw).encode()
-        yield "repr", repr(canary)[len(repr(canary)) - len(repr(canary).lstrip("b")) + 1 : -1].encode()
+        yield "repr", repr(canary).removeprefix("b")[1:-1].encode()
     if isinstance(canary, str):
         yield "reversed text", canary[::-1].encode()
         yield "UTF-16 LE", canary.encode("utf-16-le")

@@ -8,6 +8,7 @@ import datetime as dt
 import decimal
 import enum
 import inspect
+import logging
 import pathlib
 import struct
 import textwrap
@@ -136,6 +137,10 @@ class _Encoder:
             return _pack("module", value.__name__.encode())
         if isinstance(value, (type, types.BuiltinFunctionType)):
             return _pack("named", f"{value.__module__}.{value.__qualname__}".encode())
+        if isinstance(value, logging.Logger):
+            return _pack("logger", value.name.encode())
+        if (stands_for := getattr(type(value), "__strongroom_fingerprint__", None)) is not None:
+            return _pack("stands for", stands_for.encode())
         if callable(value) and isinstance(inspect.unwrap(value), types.FunctionType):
             return self.source(value)
         raise SerializationError(_WHO, f"values of the type {name} cannot be told apart; give a cache key", where=where)

@@ -152,8 +152,7 @@ def _home(item: _Found | None, env: Mapping[str, str]) -> Path:
 
 def _storage(found: Mapping[str, _Found], env: Mapping[str, str]) -> dict[str, object]:
     item = found.get("results.storage")
-    # What has a protocol (s3://bucket) or is a chain of them (simplecache::s3://bucket) is not a path.
-    if item is None or not item.value or re.search("://|::", str(item.value)):
+    if item is None or not item.value or "://" in str(item.value):
         return {}
     return {"storage": str(_path("results.storage", item, env))}
 

@@ -122,9 +122,14 @@ class Task:
         self._signature = checks.check_signature(self.name, self.run)
         self.required_inputs = checks.required_inputs(self._signature)
 
-    def run(self) -> object:
-        """Do the work; the arguments are the inputs, and what is returned is the result."""
-        raise NotSupportedError(f"running the task {self.name!r}, which has no run method", instead="write one")
+    if TYPE_CHECKING:
+        # A subclass chooses its arguments; type checkers accept that only if they are open here.
+        def run(self, *args: Any, **kwargs: Any) -> object: ...  # noqa: ANN401
+    else:
+
+        def run(self) -> object:
+            """Do the work; the arguments are the inputs, and what is returned is the result."""
+            raise NotSupportedError(f"running the task {self.name!r}, which has no run method", instead="write one")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slug!r}>"

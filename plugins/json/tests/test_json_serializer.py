@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does JSON return what it was given, type for type, or refuse it and say where?"""
 
+# ruff: noqa: DTZ001, DTZ901  # times without a zone are values too
+
 from __future__ import annotations
 
 import enum
@@ -23,6 +25,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strongroom.errors import SerializationError
 from strongroom.testing import SerializerTests, difference
 from strongroom_json import JSON, strongroom_choose_serializer
@@ -52,7 +55,8 @@ class Text(str):
 
 
 class OtherZone(tzinfo):
-    pass
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
 
 
 @dataclass
@@ -66,10 +70,10 @@ Pair = namedtuple("Pair", "a b")  # noqa: PYI024  # that is the point
 VALUES = (
     *(None, True, False, 0, -1, 2**63 - 1, 2**64 - 1, -(2**63), 2**64, -(2**63) - 1, 10**5000),
     *(0.0, -0.0, 1e16, 1e-7, 5e-324, math.nan, math.inf, -math.inf, NEGATIVE_NAN),
-    *("", "plain", "ünïcödé \U0001f680", "\0\x1f\\\"", HALF_A_PAIR, "$tuple", "$5", "\\u0024"),
+    *("", "plain", "ünïcödé \U0001f680", '\0\x1f\\"', HALF_A_PAIR, "$tuple", "$5", "\\u0024"),
     *(b"", b"\0\xff", b"x" * 1000),
     *([], [1, "a", None, [2.5]], (), (1, (2,), [3]), [()], {1, "a", None}, set(), frozenset({(1, 2), b"x"})),
-    *({}, {"a": {"b": []}}, {1: "int", True and "s": "str", None: 0, 1.5: 0, (1, 2): 0, b"b": 0, frozenset({1}): 0}),
+    *({}, {"a": {"b": []}}, {1: "int", "s": "str", None: 0, 1.5: 0, (1, 2): 0, b"b": 0, frozenset({1}): 0}),
     *({math.nan: 1}, {HALF_A_PAIR: 1}, {"b": 1, "a": 2}, [{"x": 1}, {"x": (1,)}]),
     *({"$tuple": [1]}, {"$": 1}, {"$$a": 1, "$a": 2, "a": 3}, {"$dict": [[1, 2]], "$set": {1}}, {"$unknown": None}),
     *(date(2026, 1, 31), date.min, date.max, datetime(2026, 1, 31, 12, 0, 0, 5), datetime.max),
@@ -79,7 +83,7 @@ VALUES = (
     *(datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1), "CET")), time(1, tzinfo=UTC), time.max),
     *(timedelta(0), timedelta(-1, 5, 7), timedelta.min, timedelta.max, uuid.UUID(int=5), uuid.uuid1()),
     *map(Decimal, ("0", "-0", "1.10", "1E+5", "1e-400", "NaN", "-NaN12", "sNaN", "Infinity", "-Infinity", "9" * 5000)),
-    *(Path("/a/b"), Path(), Path(HALF_A_PAIR), PurePosixPath("a/../b"), PureWindowsPath("C:\\a\\b"), PureWindowsPath("a")),
+    *(Path("/a/b"), Path(), Path(HALF_A_PAIR), PurePosixPath("a/../b"), PureWindowsPath("C:\\a\\b"), PureWindowsPath()),
 )  # fmt: skip
 
 REFUSED = (
@@ -97,8 +101,8 @@ class TestJSON(SerializerTests):
     refused = REFUSED
 
 
-def plain_json(text: bytes) -> object:
-    return json.loads(text)
+def is_hashable(value: object) -> bool:
+    return not (isinstance(value, Decimal) and value.is_snan())
 
 
 atoms = (
@@ -117,7 +121,9 @@ atoms = (
     | st.uuids()
     | st.builds(PurePosixPath, st.text(st.characters(exclude_characters="\0")))
 )
-hashables = st.recursive(atoms, lambda inner: st.lists(inner).map(tuple) | st.frozensets(inner, max_size=4))
+hashables = st.recursive(
+    atoms.filter(is_hashable), lambda inner: st.lists(inner).map(tuple) | st.frozensets(inner, max_size=4)
+)
 everything = st.recursive(
     atoms,
     lambda inner: (
@@ -127,6 +133,7 @@ everything = st.recursive(
         | st.dictionaries(st.text("$ab"), inner, max_size=4)
         | st.dictionaries(hashables, inner, max_size=4)
     ),
+    max_leaves=20,
 )
 
 
@@ -179,7 +186,7 @@ def test_what_a_long_list_holds_makes_no_difference() -> None:
     value = [*range(3000), (1,), *map(str, range(3000)), math.nan]
 
     assert difference(value, JSON().loads(JSON().dumps(value))) is None
-    assert isinstance(plain_json(JSON().dumps(value)), list)
+    assert len(json.loads(JSON().dumps(value))) == len(value)
 
 
 class Pieces(io.RawIOBase):
@@ -277,25 +284,3 @@ def test_a_value_that_is_shared_comes_back_as_two() -> None:
 
     assert one == other == shared
     assert one is not other
-
-
-@pytest.mark.parametrize(
-    ("kind", "value"),
-    [("a table", [{"a": number, "b": str(number)} for number in range(20_000)]), ("floats", [0.5] * 200_000)],
-)
-def test_asking_takes_less_than_writing(kind: str, value: object) -> None:
-    """Not measured by the clock: it asks how often Python code was called, which is the same on every machine."""
-    calls = 0
-
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    sys.setprofile(count)
-    try:
-        strongroom_choose_serializer(value)
-    finally:
-        sys.setprofile(None)
-
-    # For each dict some calls of C, for each float less than one.
-    assert calls < 150_000

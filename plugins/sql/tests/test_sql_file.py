@@ -227,7 +227,7 @@ def test_a_database_that_was_deleted_while_in_use_is_noticed(url: str, path: Pat
             backend.append([a_document()])
 
 
-@pytest.mark.parametrize(("column", "value"), [("sealed", "text"), ("at", "soon"), ("name", b"bytes")])
+@pytest.mark.parametrize(("column", "value"), [("sealed", "text"), ("sealed", 5), ("at", "soon"), ("name", b"\xff")])
 def test_a_row_that_is_no_document_is_not_passed_on(url: str, path: Path, column: str, value: object) -> None:
     with SQLBackend(url) as backend, closing(sqlite3.connect(path)) as attacker:
         backend.append([a_document()])
@@ -236,6 +236,16 @@ def test_a_row_that_is_no_document_is_not_passed_on(url: str, path: Path, column
 
         with pytest.raises(BackendError, match="a row of it is no document"):
             list(backend.read(RUN))
+
+
+def test_an_id_of_a_run_that_is_no_text_is_not_passed_on(url: str, path: Path) -> None:
+    with SQLBackend(url) as backend, closing(sqlite3.connect(path)) as attacker:
+        backend.append([a_document()])
+        with attacker:
+            attacker.execute("UPDATE documents SET kind = 'run', run_id = x'ff'")
+
+        with pytest.raises(BackendError, match="a row of it is no document"):
+            backend.runs()
 
 
 @pytest.mark.parametrize(("field", "value"), [("name", "canary \ud800"), ("at", 2**63)])

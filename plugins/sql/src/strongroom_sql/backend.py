@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import Final
 
 __all__ = ["SQLBackend"]
+
+T = TypeVar("T")
 
 # A page of a read ends at whichever comes first, so that documents of any size are read in little memory.
 _PAGE_ROWS: Final = 256
@@ -79,7 +81,7 @@ class SQLBackend(Backend):
             # which the index of all documents would be searched, and not that of the few that open a run.
             query = query.where(sa.func.substr(documents.c.run_id, 1, len(prefix)) == prefix)
         with self._transaction() as connection:
-            return connection.scalars(query.limit(max(limit, 0))).all()
+            return self._checked(connection.scalars(query.limit(max(limit, 0))).all(), list[str])
 
     def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
         """The envelopes of a run, page by page; between pages nothing is locked, and appends may go on."""
@@ -106,26 +108,27 @@ class SQLBackend(Backend):
             query = query.where(documents.c.task == task)
         last = -1
         while page := self._page(query.where(documents.c.ordinal > last).limit(_PAGE_ROWS)):
-            last = page[-1].ordinal
-            for row in page:
-                yield self._envelope(row)
+            last = page[-1][0]
+            for _, envelope in page:
+                yield envelope
 
-    def _page(self, query: sa.Select[tuple[object, ...]]) -> Sequence[sa.Row[tuple[object, ...]]]:
-        """The first rows that *query* gives, as many as fit into a page but at least one."""
+    def _page(self, query: sa.Executable) -> list[tuple[int, Envelope]]:
+        """The first rows that *query* gives, as many as fit into a page but at least one, with their ordinals."""
         page = []
         size = 0
         with self._transaction() as connection, connection.execute(query) as rows:
-            for row in rows:
-                page.append(row)
-                size += len(row.sealed)
+            for ordinal, *fields in rows:
+                envelope = self._checked(dict(zip(FIELDS, fields, strict=True)), Envelope)
+                page.append((ordinal, envelope))
+                size += len(envelope.sealed)
                 if size >= _PAGE_BYTES:
                     break
         return page
 
-    def _envelope(self, row: sa.Row[tuple[object, ...]]) -> Envelope:
-        """*row* as an envelope, if it is one: SQLite keeps a value of any type in any column."""
+    def _checked(self, found: object, type_: type[T]) -> T:
+        """*found* as a *type_*, if it is one: SQLite keeps a value of any type in any column."""
         try:
-            return msgspec.convert(dict(zip(FIELDS, row[1:], strict=True)), Envelope, builtin_types=_AS_IT_IS)
+            return msgspec.convert(found, type_, builtin_types=_AS_IT_IS)
         except msgspec.ValidationError:
             raise BackendError(f"the database {str(self._path)!r} was changed: a row of it is no document") from None
 
@@ -143,7 +146,9 @@ class SQLBackend(Backend):
     def _check_file(self) -> None:
         """Raise if what we write to can no longer be found under its name: nobody would ever read it."""
         if self._file_now() != self._file:
-            raise BackendError(f"the database {str(self._path)!r} was moved or deleted while in use; put it back")
+            raise BackendError(
+                f"the database {str(self._path)!r} was moved or deleted while in use; put it back, or start again"
+            )
 
     def _file_now(self) -> tuple[int, int] | None:
         try:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which commands and options are there?
+
+A command is imported when it is called: this module must stay quick to import, for ``--help`` and completion.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from strongroom_cli._errors import reported
+
+__all__ = ["app", "start"]
+
+# No rich here: it takes as long to import as all the rest. No pretty exceptions: they print local values, which is data.
+app = typer.Typer(
+    name="strongroom",
+    help="Run data pipelines whose data stays with you, and look at what they did.",
+    epilog="Plugins may bring more commands; `strongroom plugins` lists them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+egress = typer.Typer(help="What has left for the backend.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(egress, name="egress")
+
+RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or 'last'.")]
+AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Traceback: TypeAlias = Annotated[bool, typer.Option("--traceback", help="Show where errors come from.")]
+
+
+def start() -> None:
+    """Run the command that the arguments of this process name."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character shows its code; that is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python opened for us
+    _add_commands_of_plugins(sys.argv[1:])
+    app(prog_name="strongroom")
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's way to call it
+    if wanted:
+        typer.echo(f"strongroom {metadata.version('strongroom-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001  # its callback does it
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run data pipelines whose data stays with you, and look at what they did."""
+
+
+@app.command()
+@reported
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE.py[:FLOW]", help="Where the flow is.")],
+    values: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters.")] = None,
+    *,
+    parameters: Annotated[Path | None, typer.Option(metavar="FILE.json", help="More parameters: an object.")] = None,
+    executor: Annotated[str, typer.Option(help="Where tasks run: sync, threads, or a plugin's.")] = "sync",
+    as_json: AsJSON = False,
+    traceback: Traceback = False,
+) -> None:
+    """Run a flow. A VALUE is JSON if it can be read as that, else it is text."""
+    from strongroom_cli import _run
+
+    _run.run(file, values or [], parameters, executor=executor, as_json=as_json, with_traceback=traceback)
+
+
+@app.command()
+@reported
+def runs(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """List the runs."""
+    from strongroom_cli import _runs
+
+    _runs.runs(limit, as_json=as_json)
+
+
+@app.command()
+@reported
+def show(run: RunArgument, *, as_json: AsJSON = False, traceback: Traceback = False) -> None:
+    """Show what happened in a run: states, times, errors, and where the results lie."""
+    from strongroom_cli import _show
+
+    _show.show(run, as_json=as_json, with_traceback=traceback)
+
+
+@app.command()
+@reported
+def read(
+    run: RunArgument,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="As `strongroom show` names it.")],
+    *,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the result to FILE as it is stored.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The same, to standard output.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE; print bytes on a terminal.")] = False,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Print the result of a task."""
+    from strongroom_cli import _read
+
+    if raw + as_json + (out is not None) > 1:
+        raise typer.BadParameter("--out, --raw and --json exclude each other")
+    _read.read(run, task, out=out, raw=raw, force=force, as_json=as_json)
+
+
+@egress.command("show")
+@reported
+def show_egress(
+    run: RunArgument,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="All sealed bytes, not only the first.")] = False,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Print every byte that the backend holds of a run. Nothing is opened for that, and no key is needed."""
+    from strongroom_cli import _egress
+
+    _egress.show(run, full=full, as_json=as_json)
+
+
+@app.command()
+@reported
+def plugins(
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """List the plugins and what they bring, the broken ones too."""
+    from strongroom_cli import _plugins
+
+    _plugins.plugins(as_json=as_json)
+
+
+@reported
+def _add_commands_of_plugins(arguments: list[str]) -> None:
+    """Add the command that is called, if a plugin brings it. To look costs loading plugins, so ours come first."""
+    name = next((each for each in arguments if not each.startswith("-")), None)
+    own = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    if name is None or name == "egress" or name in own:
+        return
+    from strongroom.project import Project
+
+    target = Project.open().plugins.commands().get(name)
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        app.add_typer(getattr(import_module(module), attribute), name=name)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does a command say when something goes wrong, and with which exit code?"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, ParamSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+__all__ = ["BROKEN_PIPE", "FAILED", "INTERRUPTED", "MISUSED", "CommandError", "complain", "printable", "reported"]
+
+FAILED = 1
+MISUSED = 2
+# What a shell answers for a program that a signal ended: 128 and the number of SIGINT, and of SIGPIPE.
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+P = ParamSpec("P")
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked to; the message is all that the user needs."""
+
+    def __init__(self, message: str, code: int = MISUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def printable(text: str, keep: str = "") -> str:
+    """*text* on one line, with nothing that moves the cursor or colours the terminal; *keep* may stay as it is.
+
+    Whoever can write to the backend or to a message would otherwise write the user's screen.
+    """
+    return "".join(
+        each if each.isprintable() or each in keep else " " if each in "\n\r\t" else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
+def complain(message: str) -> None:
+    """Say in one line, on standard error, what is wrong."""
+    sys.stdout.flush()
+    print(f"strongroom: error: {printable(message)}", file=sys.stderr)  # noqa: T201
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """*command*, ending with one clear line and the right exit code whatever it raises."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            print("strongroom: interrupted", file=sys.stderr)  # noqa: T201
+            raise SystemExit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _leave_quietly()
+        except Exception as exc:  # noqa: BLE001  # a plugin or a bug of ours: the user gets a line, and a way to see more
+            _report(exc, with_traceback=bool(kwargs.get("traceback")))
+
+    return run
+
+
+def _report(exc: Exception, *, with_traceback: bool) -> NoReturn:
+    from strongroom import errors
+
+    if with_traceback:
+        import traceback
+
+        # No local values: they could be anybody's data.
+        traceback.print_exception(exc)
+    misuse = (errors.SettingsError, errors.DefinitionError, errors.UnknownRunError, errors.NotSupportedError)
+    if isinstance(exc, CommandError):
+        message, code = str(exc), exc.code
+    elif isinstance(exc, errors.StrongroomError):
+        message, code = str(exc), MISUSED if isinstance(exc, misuse) else FAILED
+    else:
+        message, code = f"{type(exc).__name__}: {exc}; add --traceback to see where", FAILED
+    complain(message)
+    raise SystemExit(code)
+
+
+def _leave_quietly() -> NoReturn:
+    """End like any program whose reader went away."""
+    # What is still buffered would be written once more at exit, and complained about.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(BROKEN_PIPE)
