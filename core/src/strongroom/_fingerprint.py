@@ -133,20 +133,25 @@ class _Encoder:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
             return _pack("dataclass", [name.encode(), *self._pairs(fields, where)])
-        if isinstance(value, types.ModuleType):
-            return _pack("module", value.__name__.encode())
-        if isinstance(value, (type, types.BuiltinFunctionType)):
-            return _pack("named", f"{value.__module__}.{value.__qualname__}".encode())
-        if isinstance(value, logging.Logger):
-            return _pack("logger", value.name.encode())
-        if (stands_for := getattr(type(value), "__strongroom_fingerprint__", None)) is not None:
-            return _pack("stands for", stands_for.encode())
+        if (known_by := _known_by_name(value)) is not None:
+            return _pack("named", known_by.encode())
         if callable(value) and isinstance(inspect.unwrap(value), types.FunctionType):
             return self.source(value)
         raise SerializationError(_WHO, f"values of the type {name} cannot be told apart; give a cache key", where=where)
 
     def _pairs(self, pairs: Iterable[tuple[object, object]], where: str) -> list[bytes]:
         return sorted(_pack("pair", [self.value(key, where), self.value(item, where)]) for key, item in pairs)
+
+
+def _known_by_name(value: object) -> str | None:
+    """The name of what is the same thing wherever it has the same name; None if *value* is no such thing."""
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"
+    if isinstance(value, (type, types.BuiltinFunctionType)):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, logging.Logger):
+        return f"logger {value.name}"
+    return getattr(type(value), "__strongroom_fingerprint__", None)
 
 
 def _pack(tag: str, content: object) -> bytes:
