@@ -88,7 +88,7 @@ def clean(flights: pd.DataFrame, month: int) -> pd.DataFrame:
     """The flights of one month that were really flown: a cancelled flight has no delay."""
     if month not in range(1, 13):
         raise signals.FAIL("the parameter month must be a whole number from 1 to 12")
-    flown = flights.dropna(subset=["dep_delay"])
+    flown = flights.dropna(subset=["dep_delay", "arr_delay"])
     return flown[flown["month"] == month].reset_index(drop=True)
 
 
@@ -119,7 +119,7 @@ def fit_model(flights: pd.DataFrame) -> dict[str, float]:
     terms = ["hour", *WEATHER]
     left = np.column_stack([np.ones(len(flights)), flights[terms].to_numpy(float)])
     right = flights["dep_delay"].to_numpy(float)
-    solution, *_ = np.linalg.lstsq(left, right)
+    solution, *_ = np.linalg.lstsq(left, right, rcond=None)
     explained = 1 - np.var(right - left @ solution) / np.var(right)
     return dict(zip(["intercept", *terms, "explained"], [*solution.tolist(), float(explained)], strict=True))
 

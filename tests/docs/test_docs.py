@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
 import os
@@ -156,6 +157,15 @@ def test_the_settings_shown_are_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_module_has_a_page_of_reference(module: str) -> None:
     assert f".. automodule:: strongroom.{module}\n" in text_of(f"docs/reference/{module}.md")
+
+
+def test_what_no_public_module_shows_is_on_the_page_of_the_package() -> None:
+    shown = {name for module in MODULES for name in importlib.import_module(f"strongroom.{module}").__all__}
+    page = set(
+        re.findall(r"^\.\. auto(?:class|function):: (\w+)$", text_of("docs/reference/strongroom.md"), re.MULTILINE)
+    )
+
+    assert page == {*strongroom.__all__} - shown - {*MODULES}
 
 
 def test_every_page_of_reference_is_of_a_module_that_exists() -> None:

@@ -84,8 +84,12 @@ def delays(flights: list[dict[str, str]], field: str) -> dict[str, list[float]]:
     return found
 
 
-def run(home: Path, executor: str, **parameters: object) -> Run:
-    flow, backend = runpy.run_path(str(EXAMPLE))["flow"], MemoryBackend()
+def load() -> Flow:
+    return runpy.run_path(str(EXAMPLE))["flow"]
+
+
+def run(flow: Flow, home: Path, executor: str, **parameters: object) -> Run:
+    backend = MemoryBackend()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         patch.setenv("STRONGROOM_HOME", str(home))
         state = flow.run(parameters=parameters, executor=executor, backend=backend)
@@ -94,7 +98,7 @@ def run(home: Path, executor: str, **parameters: object) -> Run:
 
 @pytest.fixture(scope="module", params=["sync", "threads"])
 def first(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run(tmp_path_factory.mktemp(request.param), request.param, month=MONTH)
+    return run(load(), tmp_path_factory.mktemp(request.param), request.param, month=MONTH)
 
 
 def test_the_run_succeeds_although_a_check_fails(first: Run) -> None:
@@ -163,6 +167,17 @@ def test_the_check_fails_for_the_reason_that_it_gives(first: Run, flown: list[di
     assert first.of("note_doubts").result == expected
 
 
+def test_a_check_that_passes_leaves_no_doubts(tmp_path: Path) -> None:
+    flow = load()
+    flow.get_task("check_planes").run = lambda flights, planes: None
+
+    passed = run(flow, tmp_path, "sync", month=MONTH)
+
+    assert isinstance(passed.of("note_doubts"), states.TriggerFailed)
+    assert passed.state.is_successful()
+    assert "Doubts about the data: none" in passed.printed.splitlines()
+
+
 def test_the_report_is_printed_and_kept(first: Run) -> None:
     lines = first.printed.splitlines()
 
@@ -192,7 +207,7 @@ def test_the_record_of_a_run_shows_names_and_no_data(first: Run) -> None:
 
 
 def test_a_second_run_reads_the_kept_table_and_finds_the_same(first: Run) -> None:
-    second = run(first.home, "threads", month=MONTH)
+    second = run(load(), first.home, "threads", month=MONTH)
 
     assert isinstance(second.of("load_flights"), states.Cached)
     assert not isinstance(first.of("load_flights"), states.Cached)
@@ -200,7 +215,7 @@ def test_a_second_run_reads_the_kept_table_and_finds_the_same(first: Run) -> Non
 
 
 def test_a_month_that_does_not_exist_fails_and_says_so(tmp_path: Path) -> None:
-    failed = run(tmp_path, "threads", month=13)
+    failed = run(load(), tmp_path, "threads", month=13)
 
     assert failed.state.is_failed()
     assert failed.of("clean").message == "the parameter month must be a whole number from 1 to 12"

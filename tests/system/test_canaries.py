@@ -7,9 +7,8 @@ That a secret is not found would be worth nothing if the scanner were blind, or 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from strongroom import Flow, Keyring, context, task
 from strongroom.project import Project
 
 from .scanner import Canary, Finding, Scanner, letters, snapshot
-from .told import NEVER_SENT, SEALED, flows, parameters
+from .surfaces import NEVER_SENT, SEALED, flows, parameters
 
 
 class Ran:
@@ -27,17 +26,15 @@ class Ran:
     def __init__(self, home: Path, executor: str) -> None:
         self.home = home
         self.told: dict[str, Canary] = {name: make() for name, make in {**SEALED, **NEVER_SENT}.items()}
-        self.states: list[str] = []
         project = Project.open()
         with closing(project.open_backend()) as backend, context({str(self.told["context key"]): self.told["context value"]}):
-            for flow, values in zip(flows(self.told, home), self._values(), strict=False):
-                state = flow.run(values, executor=executor, backend=backend)
-                self.states += [type(each).__name__ for each in state.result.values()]
+            for flow in flows(self.told, home):
+                given = parameters(self.told) if flow.parameters else {}
+                with suppress(KeyboardInterrupt):
+                    flow.run(given, executor=executor, backend=backend)
+            self.states = {document.type for run in backend.runs() for document in backend.read(run)}
             self.while_open = snapshot(home, home / "while open")
         self.afterwards = snapshot(home, home / "afterwards")
-
-    def _values(self) -> Iterator[dict[str, object]]:
-        return itertools.chain([parameters(self.told)], itertools.repeat({}))
 
     @property
     def found(self) -> list[Finding]:
@@ -55,7 +52,7 @@ def test_no_secret_is_in_the_files_of_the_backend(run: Callable[[], Ran]) -> Non
 
     assert not ran.found
     assert {"strongroom.db", "strongroom.db-wal"} <= set(ran.while_open)
-    assert {"Success", "Failed", "TriggerFailed", "Skipped", "Paused"} <= set(ran.states)
+    assert {"Success", "Cached", "Failed", "TriggerFailed", "Retrying", "Skipped", "Paused", "Cancelled"} <= ran.states
 
 
 def test_without_the_seal_each_secret_that_a_document_tells_is_found_and_no_other(
@@ -66,6 +63,19 @@ def test_without_the_seal_each_secret_that_a_document_tells_is_found_and_no_othe
     ran = run()
 
     assert {finding.canary for finding in ran.found} == set(SEALED)
+
+
+def test_what_is_not_sent_is_where_it_belongs(
+    run: Callable[[], Ran], capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = run()
+
+    stored = {str(path): path.read_bytes() for path in ran.home.rglob("*") if is_record(path)}
+    assert {"value", "constant input", "result kept in the document"} <= {
+        finding.canary for finding in Scanner(ran.told).scan(stored)
+    }
+    assert str(ran.told["log line"]) in caplog.text
+    assert str(ran.told["printed line"]) in capfd.readouterr().out
 
 
 def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated: Path) -> None:
@@ -79,13 +89,16 @@ def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated:
     assert {finding.canary for finding in found} == {"flow", "task"}
 
 
-def test_no_cache_key_and_no_fingerprint_of_an_input_shows_in_storage(run: Callable[[], Ran]) -> None:
+def test_no_cache_key_and_no_input_that_is_compared_shows_in_the_name_or_header_of_a_record(run: Callable[[], Ran]) -> None:
     ran = run()
-    files = [path for path in (ran.home).rglob("*") if path.is_file()]
-    records = [path for path in files if path.read_bytes().startswith(b"strongroom/1 ")]
     hidden = {name: ran.told[name] for name in ("cache_key", "cache_key_fn", "input that is compared")}
+    records = [path for path in ran.home.rglob("*") if is_record(path)]
 
-    names_and_headers = {str(path): str(path).encode() + b"\n" + path.read_bytes().split(b"\n")[0] for path in records}
+    shown = {str(path): str(path).encode() + b"\n" + path.read_bytes().split(b"\n")[0] for path in records}
 
-    assert sum("/cache/" in name for name in names_and_headers) > len(hidden)
-    assert not Scanner(hidden).scan(names_and_headers)
+    assert sum("/cache/" in name for name in shown) > len(hidden)
+    assert not Scanner(hidden).scan(shown)
+
+
+def is_record(path: Path) -> bool:
+    return path.is_file() and path.read_bytes().startswith(b"strongroom/1 ")

@@ -100,7 +100,7 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
     message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns))
     try:
         sealed: tuple[Any, ...] = plan.decode(message)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SealError from None
     fields: dict[str, Any] = dict(zip(_CLEAR + plan.names, (*columns, *sealed), strict=True))
     return plan.type(**fields)

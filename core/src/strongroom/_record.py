@@ -110,7 +110,7 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
         raise DamagedError(location)
     try:
         header = _decode_header(line[len(MAGIC) :])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DamagedError(location) from None
     # One line for one header, so that whoever reads it another way cannot read another thing.
     if header.suite != _SUITE or _line(header) != line:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "dump", "load"]
 
 _NAMELESS: Final = "value"
+_MISFITS: Final = (AttributeError, LookupError, NotImplementedError, OverflowError, TypeError, ValueError)
 
 
 def check(value: object) -> None:
@@ -51,7 +52,7 @@ def load(table: pa.Table, description: Description) -> pd.DataFrame | pd.Series:
     except PayloadError:
         raise
     # pandas and Arrow have many errors for parts that do not fit together.
-    except (pa.ArrowException, AttributeError, LookupError, OverflowError, TypeError, ValueError) as exc:
+    except (pa.ArrowException, *_MISFITS) as exc:
         raise PayloadError("its columns do not make the frame that it describes") from exc
     if description.kind == "pandas.DataFrame":
         return frame

@@ -8,7 +8,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line; leaves by `SystemExit` with 0, 1 for a failure, 2 for misuse or 130 for ctrl-C."""
-    # This module is a plugin too, and plugins are loaded in every run: whoever loads it must not pay for the commands.
-    from strongroom_cli._app import start
+    try:
+        # This module is a plugin too, loaded in every run: whoever loads it must not pay for the commands.
+        from strongroom_cli._app import start
 
-    start()
+        start()
+    except KeyboardInterrupt:
+        # Somebody was quicker than the imports.
+        raise SystemExit(130) from None

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module, metadata
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  # typer looks at annotations when it runs
 from typing import Annotated, TypeAlias
 
 import typer
 
-from strongroom_cli._errors import reported
+from strongroom_cli._errors import CommandError, reported
 
 __all__ = ["app", "start"]
 
-# No rich here: it takes as long to import as all the rest. No pretty exceptions: they print local values, which is data.
+# No rich here: it takes as long to import as all the rest. No pretty exceptions: they print local values, and so data.
 app = typer.Typer(
     name="strongroom",
     help="Run data pipelines whose data stays with you, and look at what they did.",
@@ -52,9 +52,8 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's way to call it
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001  # its callback does it
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     """Run data pipelines whose data stays with you, and look at what they did."""
 
@@ -115,7 +114,7 @@ def read(
     from strongroom_cli import _read
 
     if raw + as_json + (out is not None) > 1:
-        raise typer.BadParameter("--out, --raw and --json exclude each other")
+        raise CommandError("--out, --raw and --json exclude each other")
     _read.read(run, task, out=out, raw=raw, force=force, as_json=as_json)
 
 

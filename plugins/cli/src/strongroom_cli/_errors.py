@@ -36,10 +36,11 @@ def printable(text: str, keep: str = "") -> str:
 
     Whoever can write to the backend or to a message would otherwise write the user's screen.
     """
-    return "".join(
-        each if each.isprintable() or each in keep else " " if each in "\n\r\t" else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    return "".join(each if each.isprintable() or each in keep else _instead_of(each) for each in text)
+
+
+def _instead_of(character: str) -> str:
+    return " " if character in "\n\r\t" else character.encode("unicode_escape").decode()
 
 
 def complain(message: str) -> None:
@@ -61,7 +62,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             raise SystemExit(INTERRUPTED) from None
         except BrokenPipeError:
             _leave_quietly()
-        except Exception as exc:  # noqa: BLE001  # a plugin or a bug of ours: the user gets a line, and a way to see more
+        except Exception as exc:  # a plugin or a bug of ours: the user gets a line, and a way to see more
             _report(exc, with_traceback=bool(kwargs.get("traceback")))
 
     return run

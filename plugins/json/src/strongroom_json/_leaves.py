@@ -81,7 +81,7 @@ def _show_float(value: float) -> str:
 
 
 def _parse_float(text: str) -> float:
-    value: float = _DOUBLE.unpack(bytes.fromhex(_BITS.get(text, text)))[0]
+    value: float = _DOUBLE.unpack(int(_BITS.get(text, text), 16).to_bytes(8))[0]
     return value
 
 

@@ -11,7 +11,7 @@ from strongroom import Register, Serializer, hookimpl
 from strongroom.errors import SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["MsgPack", "strongroom_register"]
 
@@ -41,15 +41,13 @@ class MsgPack(Serializer):
 
 def _foreign_types(value: object) -> Iterator[type]:
     """The types in *value* that would not come back as they are."""
-    kind = type(value)
-    if kind is list:
+    children: Iterable[object] = ()
+    if type(value) is list:
         children = value
-    elif kind is dict:
-        children = [*value, *value.values()]
-    else:
-        children = ()
-        if kind not in _PLAIN:
-            yield kind
+    elif type(value) is dict:
+        children = (*value, *value.values())
+    elif type(value) not in _PLAIN:
+        yield type(value)
     for child in children:
         yield from _foreign_types(child)
 

@@ -15,6 +15,7 @@ from strongroom import (
     ResultHandler,
     Serializer,
     Slot,
+    caching,
     context,
     signals,
     states,
@@ -77,6 +78,8 @@ SEALED: dict[str, Callable[[], Canary]] = {
     "PAUSE": letters,
     "SKIP of a trigger": letters,
     "exit": letters,
+    "interrupt": letters,
+    "exception of the flow's state handler": letters,
 }
 """What a document tells, sealed. A test shows that each of these does get into one."""
 
@@ -107,8 +110,10 @@ def parameters(told: Secrets) -> dict[str, object]:
 
 
 def flows(told: Secrets, folder: Path) -> list[Flow]:
-    """Flows that succeed, fail, retry, skip and pause, with a secret wherever one can be."""
-    return [_succeeds(told, folder), _keeps(told, folder), _fails(told), _fails_elsewhere(told), _waits(told)]
+    """Flows that succeed, fail, retry, skip, pause and are interrupted, with a secret wherever one can be."""
+    keeps = _keeps(told, folder)
+    # Twice, because the second run uses what the first one kept.
+    return [_succeeds(told, folder), keeps, keeps, _fails(told), _fails_elsewhere(told), _waits(told), _stops(told)]
 
 
 class Repr(Serializer):
@@ -192,8 +197,6 @@ def _elsewhere(told: Secrets) -> Elsewhere:
 
 def _compares(told: Secrets) -> None:
     """A cached task whose inputs are fingerprinted."""
-    from strongroom import caching
-
     compared = task(lambda x: x, name="compares", cache_key="compares", cache_validator=caching.all_inputs)
     compared(told["input that is compared"])
 
@@ -254,7 +257,7 @@ def _fails_elsewhere(told: Secrets) -> Flow:
     def nothing() -> None:
         pass
 
-    with Flow("fails elsewhere") as flow:
+    with Flow("fails elsewhere", on_failure=raises("exception of the flow's state handler")) as flow:
         task(nothing, trigger=raises("exception of a trigger"))()
         task(nothing, state_handlers=[raises("exception of a state handler")])()  # type: ignore[list-item]
         task(nothing, cache_key_fn=raises("exception of a cache key"))()
@@ -282,6 +285,13 @@ def _waits(told: Secrets) -> Flow:
         task(lambda x: x, name="skipped, too")(skipped)
         task(lambda x: x, name="trigger skips", trigger=_trigger(signals.SKIP(str(told["SKIP of a trigger"]))))(x)
         task(_raiser(signals.PAUSE(str(told["PAUSE"]))), name="pauses")()
+    return flow
+
+
+def _stops(told: Secrets) -> Flow:
+    """A run that somebody interrupts."""
+    with Flow("stops") as flow:
+        task(_raiser(KeyboardInterrupt(told["interrupt"])), name="interrupted")()
     return flow
 
 

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where does the result of a task lie, and how big is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from strongroom_cli._paths import local_path
+
+__all__ = ["Kept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A result as its reference describes it."""
+
+    handler: str
+    place: str
+    """For people: a path, a URL, or where else it is."""
+    chain: str = ""
+    size: int | None = None
+    """Bytes in storage."""
+
+    @classmethod
+    def of(cls, handler: str, reference: object) -> Kept:
+        """What *reference*, which *handler* gave, says."""
+        if handler != "stored" or not isinstance(reference, Mapping):
+            # What another handler's reference means, only that one knows; it may hold the value, or a secret.
+            return cls(handler, "in the record of the run" if handler == "json" else f"kept by {handler!r}")
+        place = f"{str(reference['storage']).rstrip('/')}/{reference['key']}"
+        return cls(handler, local_path(place), str(reference["chain"]), int(reference["size"]))
+
+    def to_json(self) -> dict[str, object]:
+        """The same for programs."""
+        return {"handler": self.handler, "place": self.place, "chain": self.chain, "size": self.size}

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How is a flow run from the terminal?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from strongroom import SyncExecutor, ThreadExecutor
+from strongroom.errors import MissingPluginError
+from strongroom.project import Project
+from strongroom_cli._errors import FAILED, INTERRUPTED, CommandError
+from strongroom_cli._load import load_flow, read_parameters
+from strongroom_cli._output import Output, print_json
+from strongroom_cli._summary import Summary
+from strongroom_cli._traffic import CountingBackend
+from strongroom_cli._watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from strongroom import Executor, Flow, State
+
+__all__ = ["run"]
+
+
+def run(
+    target: str,
+    values: Sequence[str],
+    parameter_file: Path | None,
+    *,
+    executor: str,
+    as_json: bool,
+    with_traceback: bool,
+) -> None:
+    """Run the flow that *target* means, and print what became of it.
+
+    Raises:
+        CommandError: there is no such flow, or it cannot be run like this.
+        SystemExit: it did not end in Success.
+    """
+    parameters = read_parameters(values, parameter_file)
+    project = Project.open()
+    chosen = _executor(executor, project)
+    # Only the JSON goes to standard output, whatever the user's code prints.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        flow = load_flow(target, with_traceback=with_traceback)
+        output = None if as_json else Output()
+        summary = _run(flow, parameters, project, chosen, output)
+    if output is None:
+        print_json(summary.to_json())
+    else:
+        summary.print(output, with_traceback=with_traceback)
+    if not summary.state.is_successful():
+        raise SystemExit(FAILED)
+
+
+def _executor(id_: str, project: Project) -> Executor:
+    """The executor, before anything has begun: a wrong one is misuse."""
+    built_in = {each.id: each for each in (SyncExecutor, ThreadExecutor)}
+    try:
+        return built_in[id_]() if id_ in built_in else project.plugins.executor(id_)
+    except MissingPluginError as exc:
+        raise CommandError(f"{exc}; built in are {' and '.join(built_in)}") from exc
+
+
+def _run(
+    flow: Flow, parameters: Mapping[str, object], project: Project, executor: Executor, output: Output | None
+) -> Summary:
+    watch = Watch(flow)
+    with project.open_backend() as inner:
+        backend = CountingBackend(inner)
+        try:
+            with _watched(project, watch), _shown(watch, output):
+                state: State = flow.run(parameters, executor=executor, backend=backend)
+        except KeyboardInterrupt:
+            _say_cancelled(watch)
+            raise SystemExit(INTERRUPTED) from None
+    return Summary(flow, state, watch, backend.traffic)
+
+
+@contextlib.contextmanager
+def _watched(project: Project, watch: Watch) -> Iterator[None]:
+    # A name that no installed plugin can have, since those are names of modules' entry points without a space.
+    name = "progress of this run"
+    project.plugins.add(name, watch)
+    try:
+        yield
+    finally:
+        project.plugins.remove(name)
+
+
+def _shown(watch: Watch, output: Output | None) -> contextlib.AbstractContextManager[None]:
+    if output is None:
+        return contextlib.nullcontext()
+    from strongroom_cli import _progress
+
+    return _progress.drawn(watch, output.console) if output.console.is_terminal else _progress.told(watch)
+
+
+def _say_cancelled(watch: Watch) -> None:
+    where = f"run {watch.run_id}" if watch.run_id else "the run"
+    print(  # noqa: T201
+        f"strongroom: {where} was cancelled; {watch.finished} of {watch.total} tasks had finished", file=sys.stderr
+    )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which runs were there?"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from strongroom_cli._history import open_record, read_history, short_id
+from strongroom_cli._output import Output, duration, moment, print_json, state_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from strongroom_cli._history import History
+
+__all__ = ["runs"]
+
+
+def runs(limit: int, *, as_json: bool) -> None:
+    """Print the newest *limit* runs, the newest first."""
+    with open_record() as (project, backend):
+        ids = list(backend.runs(limit=limit))
+        if as_json:
+            print_json([_json(read_history(project, backend, run_id)) for run_id in ids])
+            return
+        rows = [_cells(read_history(project, backend, run_id), short_id(backend, run_id)) for run_id in ids]
+    output = Output()
+    if rows:
+        output.table(("run", "flow", "state", "started", "time", "tasks"), rows, right=("time",))
+    else:
+        output.line("there are no runs yet; to make the first: strongroom run FILE.py")
+
+
+def _cells(history: History, run_id: str) -> tuple[str | Text, ...]:
+    opening = history.opening
+    tasks = [f"{count} {name}" for name, count in sorted(history.counts().items())]
+    if not history.is_finished and history.last is not None:
+        # The process may be at work or dead: nobody here can know, so say what is known.
+        tasks.append(f"last heard of {duration(time.time() - history.last / 1e6)} ago")
+    if not history.is_whole:
+        tasks.append("not all of it is as it was sent: see `strongroom show`")
+    return (
+        run_id,
+        opening.name if opening else "?",
+        state_text(history.run.state),
+        moment(opening.at) if opening else "?",
+        duration(history.seconds),
+        ", ".join(tasks),
+    )
+
+
+def _json(history: History) -> dict[str, object]:
+    opening = history.opening
+    return {
+        "run_id": history.run_id,
+        "flow": opening.name if opening else None,
+        "state": history.run.state,
+        "started": opening.at if opening else None,
+        "last": history.last,
+        "seconds": history.seconds,
+        "tasks": dict(sorted(history.counts().items())),
+        "whole": history.is_whole,
+    }

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much goes to the backend, and how much of it in clear?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom import Backend
+from strongroom_cli._output import size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from strongroom import Envelope
+
+__all__ = ["CLEAR", "CountingBackend", "Traffic"]
+
+CLEAR = ("run_id", "task", "map_index", "sequence", "kind", "name", "type", "at", "run_count")
+"""The columns of an envelope that are in clear."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Documents, and their bytes; numbers count as they are written in decimal."""
+
+    documents: int = 0
+    clear: int = 0
+    sealed: int = 0
+
+    def add(self, envelope: Envelope) -> None:
+        """Count *envelope*."""
+        self.documents += 1
+        self.clear += sum(len(str(getattr(envelope, column)).encode()) for column in CLEAR)
+        self.sealed += len(envelope.sealed)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.documents} documents, {size(self.clear + self.sealed)}, of which {size(self.clear)} in clear "
+            f"(ids, names, state types, times), {size(self.sealed)} sealed"
+        )
+
+    def to_json(self) -> dict[str, int]:
+        """The same for programs."""
+        return {
+            "documents": self.documents,
+            "bytes": self.clear + self.sealed,
+            "clear_bytes": self.clear,
+            "sealed_bytes": self.sealed,
+        }
+
+
+class CountingBackend(Backend):
+    """A backend that counts what another one took."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.id = backend.id
+        self.traffic = Traffic()
+
+    def append(self, envelopes: Sequence[Envelope]) -> None:
+        self._backend.append(envelopes)
+        # Only now: what was refused did not arrive.
+        for envelope in envelopes:
+            self.traffic.add(envelope)
+
+    def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
+        return self._backend.runs(prefix=prefix, limit=limit)
+
+    def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
+        return self._backend.read(run_id, task=task)
+
+    def close(self) -> None:
+        self._backend.close()

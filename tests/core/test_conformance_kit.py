@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does the conformance kit see the mistakes that it is there for?"""
+
+from __future__ import annotations
+
+import ast
+import io
+import pickle
+import zlib
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import pytest
+
+from strongroom import Codec, Serializer
+from strongroom.errors import SerializationError
+from strongroom.testing import CodecTests, SerializerTests, difference, vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from strongroom.abc import CodecContext
+
+
+class Literal(Serializer):
+    """Python literals as text: short, real, and right."""
+
+    id = "literal"
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        text = repr(value)
+        try:
+            same = difference(value, ast.literal_eval(text)) is None
+        except (SyntaxError, ValueError):
+            same = False
+        if not same:
+            raise SerializationError(self.id, f"{type(value).__name__} is no literal")
+        sink.write(f"({text})".encode())
+
+    def load(self, source: BinaryIO) -> object:
+        return ast.literal_eval(source.read().decode())
+
+
+class Deflate(Codec):
+    """Bytes as zlib makes them: short, real, and right."""
+
+    id = "deflate"
+
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        return cast("BinaryIO", DeflateWriter(sink))
+
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        return cast("BinaryIO", DeflateReader(source))
+
+
+class DeflateWriter(io.RawIOBase):
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
+        self.sink = sink
+        self.deflate = zlib.compressobj()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object, /) -> int:
+        if self.closed:
+            raise ValueError("write to a closed file")
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # what a file is given
+        self.sink.write(self.deflate.compress(view))
+        return len(view)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.sink.write(self.deflate.flush())
+        super().close()
+
+    def __del__(self) -> None:
+        super().close()
+
+
+class DeflateReader(io.RawIOBase):
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self.source = source
+        self.inflate = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: object, /) -> int:
+        out = memoryview(target).cast("B")  # type: ignore[arg-type]  # what a file is given
+        data = b""
+        while not data and not self.inflate.eof:
+            more = self.inflate.unconsumed_tail or self.source.read(1 << 16)
+            if not more:
+                raise EOFError
+            data = self.inflate.decompress(more, len(out))
+        if self.inflate.eof and (self.inflate.unused_data or self.source.read(1)):
+            raise ValueError("more than one stream")
+        out[: len(data)] = data
+        return len(data)
+
+
+class TestLiteral(SerializerTests):
+    serializer = Literal()
+    values = (None, 1, "text", b"bytes" * 100, (1, [2, {3}]), {"a": {"b": 1.5}})
+    refused = (object(), [print])
+
+
+class TestDeflate(CodecTests):
+    codec = Deflate()
+
+
+class BadId(Literal):
+    id = "a/b"
+
+
+class TupleBecomesList(Literal):
+    def load(self, source: BinaryIO) -> object:
+        value = super().load(source)
+        return list(value) if type(value) is tuple else value
+
+
+class ClosesTheSink(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        with sink:
+            super().dump(value, sink)
+
+
+class SeeksInTheSink(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        sink.seek(0)
+        super().dump(value, sink)
+
+
+class ClosesTheSource(Literal):
+    def load(self, source: BinaryIO) -> object:
+        with source:
+            return super().load(source)
+
+
+class ReadsOnce(Literal):
+    def load(self, source: BinaryIO) -> object:
+        return ast.literal_eval(source.read(1 << 20).decode())
+
+
+class CopiesBadly(Literal):
+    def load(self, source: BinaryIO) -> object:
+        buffer = getattr(source, "getbuffer", None)
+        return ast.literal_eval(bytes(buffer()[1:-1] if buffer else source.read()).decode()[:-1] + ")")
+
+
+class Counts(Literal):
+    count = 0
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        self.count += 1
+        super().dump(value, sink)
+
+
+class CannotTravel(Literal):
+    def __init__(self) -> None:
+        self.lock = (character for character in "no pickle takes this")
+
+
+class TakesTheStart(Literal):
+    def load(self, source: BinaryIO) -> object:
+        return ast.literal_eval(source.read().decode()[:2] + ")") if self else None
+
+
+class TakesAnything(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        sink.write(f"({value!r})".encode())
+
+
+class Quotes(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        raise SerializationError(self.id, repr(value))
+
+
+class ChangesTheValue(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        super().dump(value, sink)
+        if isinstance(value, list):
+            value.append(None)
+
+
+class RunsCode(Literal):
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        pickle.dump(value, sink)
+
+    def load(self, source: BinaryIO) -> object:
+        return pickle.loads(source.read())
+
+
+ONE = "test_a_value_comes_back_type_for_type"
+
+
+@pytest.mark.parametrize(
+    ("serializer", "name", "arguments"),
+    [
+        (BadId, "test_its_id_can_stand_in_a_record", ()),
+        (TupleBecomesList, ONE, ((1, 2),)),
+        (ClosesTheSink, "test_all_it_needs_of_a_sink_is_that_it_can_be_written_to", (1,)),
+        (SeeksInTheSink, "test_all_it_needs_of_a_sink_is_that_it_can_be_written_to", (1,)),
+        (SeeksInTheSink, "test_it_leaves_alone_what_was_written_before", ("longer than before",)),
+        (ClosesTheSource, "test_it_reads_from_a_source_that_gives_a_little_at_a_time", (1,)),
+        (ClosesTheSource, "test_it_reads_from_memory", (1, bytes)),
+        (ReadsOnce, "test_it_reads_from_a_source_that_gives_a_little_at_a_time", ("some text",)),
+        (CopiesBadly, "test_it_reads_from_memory", ("some text", bytearray)),
+        (Counts, "test_using_it_does_not_change_it", ()),
+        (CannotTravel, "test_it_travels_to_another_process", (1,)),
+        (TakesTheStart, "test_bytes_that_were_cut_off_give_no_other_value", (12,)),
+        (TakesAnything, "test_what_would_not_come_back_is_refused_without_quoting_it", ()),
+        (Quotes, "test_what_would_not_come_back_is_refused_without_quoting_it", ()),
+        (ChangesTheValue, "test_it_does_not_change_the_value", ([1],)),
+        (RunsCode, "test_it_says_whether_loading_may_run_code", ()),
+    ],
+    ids=lambda part: part.__name__ if isinstance(part, type) else "",
+)
+def test_a_mistake_of_a_serializer_is_seen(
+    serializer: Callable[[], Serializer], name: str, arguments: tuple[object, ...]
+) -> None:
+    class Tests(SerializerTests):
+        values = (1, "text")
+        refused = (bytearray(b"much too long"),)
+
+    Tests.serializer = serializer()
+
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        getattr(Tests(), name)(*arguments)
+
+
+class LeavesOutTheEnd(Deflate):
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        return io.BytesIO(zlib.decompressobj().decompress(source.read()))
+
+
+class HoldsEverything(Deflate):
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        return EndsWhenForgotten(sink)
+
+
+class EndsWhenForgotten(io.BytesIO):
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
+        self.sink = sink
+
+    def close(self) -> None:
+        if not self.closed:
+            self.sink.write(zlib.compress(self.getvalue()))
+        super().close()
+
+
+class ClosesTheFiles(Deflate):
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        data = zlib.decompress(source.read())
+        source.close()
+        return io.BytesIO(data)
+
+
+class OneByteLess(Deflate):
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        return io.BytesIO(zlib.decompress(source.read())[:-1])
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "arguments"),
+    [
+        (LeavesOutTheEnd, "test_bytes_that_were_cut_off_are_an_error", ()),
+        (LeavesOutTheEnd, "test_bytes_after_the_end_are_an_error", (b"more",)),
+        (HoldsEverything, "test_memory_does_not_grow_with_the_bytes", ("zeros",)),
+        (HoldsEverything, "test_a_writer_that_nobody_closes_never_looks_complete", ()),
+        (ClosesTheFiles, "test_closing_leaves_the_files_below_open", ()),
+        (OneByteLess, "test_bytes_come_back", (b"some bytes",)),
+        (OneByteLess, "test_it_gives_out_one_byte_at_a_time", ()),
+        (OneByteLess, "test_it_takes_bytes_in_pieces_of_any_size", ()),
+    ],
+    ids=lambda part: part.__name__ if isinstance(part, type) else "",
+)
+def test_a_mistake_of_a_codec_is_seen(codec: Callable[[], Codec], name: str, arguments: tuple[object, ...]) -> None:
+    class Tests(CodecTests):
+        pass
+
+    Tests.codec = codec()
+
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        getattr(Tests(), name)(*arguments)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [
+        (1, True),
+        (1, 1.0),
+        (0.0, -0.0),
+        ([1, [2]], [1, [3]]),
+        ([1], [1, 2]),
+        ((1,), [1]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({1: "a"}, {True: "a"}),
+        ({1, "a"}, {True, "a"}),
+        (slice(1), slice(2)),
+    ],
+)
+def test_a_difference_that_python_would_overlook_is_seen(expected: object, actual: object) -> None:
+    assert difference(expected, actual) is not None
+    assert difference(actual, expected) is not None
+
+
+def test_what_is_the_same_is_the_same() -> None:
+    for make in (lambda: [NAN, {"a": (1, {2})}], lambda: {float("nan"), 1}, lambda: range(3), lambda: 1j * NAN):
+        assert difference(make(), make()) is None
+
+
+def test_a_value_that_contains_itself_can_be_compared() -> None:
+    def loop(last: object) -> object:
+        value: list[object] = [last]
+        value.insert(0, value)
+        return value
+
+    assert difference(loop(1), loop(1)) is None
+    assert difference(loop(1), loop(2)) is not None
+
+
+def test_a_missing_vector_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"the vector v\.bin is missing"):
+        vector(tmp_path / "v.bin", lambda: b"new")
+
+
+def test_a_vector_is_written_when_asked_for_and_never_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_TEST_WRITE_VECTORS", "1")
+
+    assert vector(tmp_path / "new" / "v.bin", lambda: b"first") == b"first"
+    assert vector(tmp_path / "new" / "v.bin", lambda: b"second") == b"first"
