@@ -97,8 +97,9 @@ class FlowRunner:
         if done is None:
             return
         task, future = done
-        self._running.discard(task)
+        # What raises here, an interrupt, leaves its task among the running ones, so that it is written down as stopped.
         state = future.result()
+        self._running.discard(task)
         assert isinstance(state, State)  # noqa: S101  # what TaskRunner.run returns
         self._states[task] = state
         if state.is_finished():
@@ -125,10 +126,15 @@ class FlowRunner:
     def _stop(self, state: State, error: BaseException, handlers: Iterable[Callable[..., State | None]]) -> None:
         """Write down that the run ends here."""
         message = f"stopped by {type(error).__name__}"
-        for task in self._running:
+        for task in self._running - self._came_back():
             self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name)
         kind = Cancelled if not isinstance(error, Exception) else Failed
         self._change(state, kind(message, result=error), handlers)
+
+    def _came_back(self) -> set[Task]:
+        """The tasks that ended by themselves while the executor was closed: what they wrote down holds."""
+        done = [self._done.get() for _ in range(self._done.qsize())]
+        return {task for task, future in done if not future.cancelled() and future.exception() is None}
 
     def _change(self, old: State, new: State, handlers: Iterable[Callable[..., State | None]]) -> State:
         new = new.replace(context={"run_id": self._run.id})

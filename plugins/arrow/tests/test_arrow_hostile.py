@@ -97,13 +97,13 @@ def test_a_pickled_array_is_not_unpickled(serializer: ArrowIPC) -> None:
 
 def npy(text: str, version: tuple[int, int] = (1, 0), values: bytes = b"") -> bytes:
     """A ``.npy`` file with this text as its header."""
-    return np.lib.format.magic(*version) + len(text).to_bytes(2, "little") + text.encode() + values
+    width = 2 if version == (1, 0) else 4
+    return np.lib.format.magic(*version) + len(text).to_bytes(width, "little") + text.encode() + values
 
 
 @pytest.mark.parametrize(
     "header",
     [
-        "{'descr': '<i8', 'fortran_order': False, 'shape': (-1,)}",
         "{'descr': '<i8', 'fortran_order': False, 'shape': (True,)}",
         "{'descr': '<i8', 'fortran_order': False, 'shape': [0]}",
         "{'descr': '<i8', 'fortran_order': 0, 'shape': (0,)}",
@@ -125,11 +125,19 @@ def test_a_header_that_describes_no_plain_array_is_refused(header: str, serializ
             serializer.load(source)
 
 
-@pytest.mark.parametrize("shape", [(2**62,), (2**70,), (0, 2**70), (1,) * 200, (2**40,)])
+@pytest.mark.parametrize("shape", [(2**62,), (2**70,), (0, 2**70), (1,) * 200, (2**40,), (-1,), (-1, -1)])
 def test_a_header_that_asks_for_too_much_is_refused(shape: tuple[int, ...], serializer: ArrowIPC) -> None:
     text = repr({"descr": "<i8", "fortran_order": False, "shape": shape})
 
     for source in sources(npy(text, values=bytes(8))):
+        with pytest.raises(PayloadError):
+            serializer.load(source)
+
+
+def test_a_header_that_is_longer_than_it_may_be_is_refused(serializer: ArrowIPC) -> None:
+    text = "{'descr': '<i8', 'fortran_order': False, 'shape': (0,)}" + " " * 70_000
+
+    for source in sources(npy(text, version=(3, 0))):
         with pytest.raises(PayloadError):
             serializer.load(source)
 

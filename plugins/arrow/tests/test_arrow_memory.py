@@ -72,7 +72,7 @@ def extra(what: str) -> int:
         "np.ones(N)",
         "np.ones((3200, 3200))[:, ::-1]",
         "pa.table({'a': np.ones(N)})",
-        "pa.table({'s': pa.array(['some text'] * 2_000_000)}).slice(1)",
+        "pa.table({'s': pa.array(['some text'] * 2_000_000, pa.large_string())}).slice(1)",
         "pd.DataFrame({'a': np.arange(N)})",
         "pl.DataFrame({'s': ['some text that is long'] * 2_000_000})",
     ],

@@ -243,6 +243,7 @@ REFUSED = {
     "half a pair": (one(["\ud800"], object), r"\$\['c'\].*surrogate"),
     "NaN beside NA": (one(pd.arrays.FloatingArray(np.array([np.nan]), np.array([False]))), r"\$\['c'\].*NaN beside"),
     "a zone of dateutil": (one(ZONED.tz_convert("dateutil/Europe/Paris")), r"\$\['c'\].*zone"),
+    "a zone with a name of its own": (one(ZONED.tz_convert(dt.timezone(dt.timedelta(hours=1), "X"))), "zone"),
     "mixed labels": (labelled(pd.Index([1, "1"], dtype=object)), r"\$\.columns.*int, str"),
     "periods as index": (indexed(pd.period_range("2013", periods=2)), r"\$\.index.*PeriodIndex"),
     "missing label": (indexed(pd.MultiIndex.from_arrays([[1, None], [1, 2]])), r"\$\.index\.levels\[0\].*missing"),

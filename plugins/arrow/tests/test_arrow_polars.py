@@ -92,7 +92,8 @@ def test_the_payload_is_a_stream_that_arrow_opens(serializer: ArrowIPC) -> None:
     ("value", "reason"),
     [
         (pl.LazyFrame({"a": [1]}), r"collect\(\)"),
-        (pl.DataFrame({"c": pl.Series([object()])}), r"\$\['c'\].*pickle"),
+        (pl.DataFrame({"c": pl.Series([object()])}), r"\$\['c'\].*Object"),
+        (pl.DataFrame({"c": pl.Series([1]).ext.to(pl.Extension("test.unit", pl.Int64, None))}), "extension"),
         (pl.DataFrame({"c": pl.Series([2**100], dtype=pl.Int128)}), r"\$\['c'\].*Int128"),
         (pl.Expr, "not one of"),
     ],

@@ -98,6 +98,15 @@ def test_an_odd_value_comes_back(value: object, serializer: ArrowIPC, same: Same
     same(value, serializer.loads(serializer.dumps(value)))
 
 
+@pytest.mark.parametrize("make", [pa.array, lambda values: pa.record_batch({"a": values})], ids=["array", "batch"])
+def test_what_is_in_one_piece_comes_back_in_one_piece(
+    make: Callable[[object], Any], serializer: ArrowIPC, same: Same
+) -> None:
+    value = make(np.arange(1 << 20))[1:]
+
+    same(value, serializer.loads(serializer.dumps(value)))
+
+
 def test_categories_may_differ_from_chunk_to_chunk(serializer: ArrowIPC, same: Same) -> None:
     chunks = [pa.array(["a", "b"]).dictionary_encode(), pa.array(["c"]).dictionary_encode()]
     value = pa.table({"c": pa.chunked_array(chunks)})

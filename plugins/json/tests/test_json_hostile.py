@@ -56,6 +56,7 @@ TAGS = (
         (b'{"$datetime":["2026-01-31T00:00:00",{"fold":2}]}', "a datetime has a content"),
         (b'{"$datetime":["2026-01-31T00:00:00",{"zone":"../../etc/passwd"}]}', "a datetime has a content"),
         (b'{"$datetime":["2026-01-31T00:00:00",{"zone":"/etc/passwd"}]}', "a datetime has a content"),
+        (b'{"$datetime":["2026-01-31T00:00:00",{"zone":"some.module/name"}]}', "a datetime has a content"),
         (b'{"$datetime":["2026-01-31T00:00:00",{"zone":1}]}', "a datetime has a content"),
         (b'{"$datetime":["2026-01-31T00:00:00",{"zone":"Europe"}]}', "a datetime has a"),
         (b'{"$datetime":["2026-01-31T00:00:00",{"zone":"No/Where"}]}', "pip install tzdata"),

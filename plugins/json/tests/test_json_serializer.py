@@ -141,6 +141,11 @@ def test_whatever_is_kept_comes_back_type_for_type(value: object) -> None:
     assert difference(value, JSON().loads(JSON().dumps(value))) is None
 
 
+def test_what_is_kept_is_claimed_and_what_is_refused_is_left_to_others() -> None:
+    assert [value for value in VALUES if strongroom_choose_serializer(value) != "json"] == []
+    assert [value for value in REFUSED if strongroom_choose_serializer(value) is not None] == []
+
+
 @given(st.lists(everything | st.integers(0, len(REFUSED) - 1).map(REFUSED.__getitem__), max_size=3))
 def test_what_is_claimed_is_what_can_be_kept(value: object) -> None:
     try:

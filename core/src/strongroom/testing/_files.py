@@ -8,6 +8,8 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["BufferSource", "PlainSink", "TricklingSource"]
@@ -34,10 +36,10 @@ class PlainSink(io.RawIOBase):
 class TricklingSource(io.RawIOBase):
     """A source that cannot seek, and gives a few bytes at a time, as a network may."""
 
-    def __init__(self, data: ReadableBuffer) -> None:
+    def __init__(self, data: ReadableBuffer, sizes: Sequence[int] = (1, 7, 2, 64, 3)) -> None:
         super().__init__()
         self._left = memoryview(data).cast("B")
-        self._sizes = cycle((1, 7, 2, 64, 3))
+        self._sizes = cycle(sizes)
 
     def readable(self) -> bool:
         return True

@@ -103,7 +103,7 @@ def _decode_text(text: str) -> Header:
     shape, fortran = fields["shape"], fields["fortran_order"]
     if type(shape) is not tuple or type(fortran) is not bool:
         raise ValueError
-    if any(type(extent) is not int or extent < 0 for extent in shape):
+    if any(type(extent) is not int for extent in shape):
         raise ValueError
     return Header(shape, fortran, npy.descr_to_dtype(fields["descr"]))
 

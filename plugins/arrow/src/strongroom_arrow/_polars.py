@@ -69,16 +69,14 @@ def _schema(frame: pl.DataFrame) -> pa.Schema:
     fields: list[pa.Field] = []
     for column in frame.head(0).iter_columns():
         place = f"$[{column.name!r}]"
-        # Columns of Python objects would be written as addresses.
-        if column.dtype.base_type() is pl.Object:
-            raise refusal("a column of Python objects would need pickle", place)
         try:
             table = column.to_frame().to_arrow(compat_level=_COMPATIBLE)
             same = _from_arrow(table).schema == {column.name: column.dtype}
         except (pa.ArrowException, pl.exceptions.PolarsError) as exc:
             raise refusal(f"Arrow has no type for {column.dtype}", place) from exc
         if not same:
-            raise refusal(f"a column of {column.dtype} would come back changed", place)
+            # Such as Python objects, whose addresses polars would write.
+            raise refusal(f"a column of {column.dtype} would come back as another type", place)
         fields.append(table.schema.field(0))
     return pa.schema(fields)
 

@@ -27,7 +27,7 @@ def describe_zone(zone: dt.tzinfo, unit: Unit, where: str) -> Zoned:
     if type(zone) is dt.timezone:
         seconds = round(zone.utcoffset(None).total_seconds())
         # Not by equality, which knows neither names nor fractions of a second.
-        if True:
+        if repr(zone) == repr(_offset(seconds)):
             return Zoned(unit, "offset", seconds)
     # Nothing of pytz is imported here: if the zone is one of its own, it has been.
     if type(zone).__module__.partition(".")[0] == "pytz" and isinstance(name := getattr(zone, "zone", None), str):

@@ -94,11 +94,11 @@ class Output:
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> None:
         """Print *rows* below their *heads*, those named in *right* aligned to the right.
 
-        Where that is too wide, the last cell of each row goes on a line of its own; where it still is, each row
-        becomes a paragraph.
+        Cells beyond the heads are notes, each on a line of its own. Where the table is too wide, so is the last cell
+        of each row; where that does not help either, each row becomes a paragraph.
         """
         table = [[_cell(each) for each in row] for row in rows]
-        widths = [max(map(_width, column)) for column in zip(map(Text, heads), *table, strict=True)]
+        widths = [max(map(_width, column)) for column in zip(map(Text, heads), *table, strict=False)]
         for columns in (len(heads), len(heads) - 1):
             if sum(widths[:columns]) + len(_GAP) * (columns - 1) <= self.width:
                 self._rows(heads[:columns], table, widths, [head in right for head in heads])
@@ -119,8 +119,10 @@ class Output:
 
     def _paragraph(self, heads: Sequence[str], row: Sequence[Text]) -> None:
         self.line(row[0])
-        cells = [(head, cell) for head, cell in zip(heads[1:], row[1:], strict=True) if cell.plain not in _NOTHING]
+        cells = [(head, cell) for head, cell in zip(heads[1:], row[1:], strict=False) if cell.plain not in _NOTHING]
         self.pieces([Text(f"{head} ", style="dim").append_text(cell) for head, cell in cells], indent=_GAP)
+        for note in row[len(heads) :]:
+            self.line(note, indent=_GAP)
 
 
 def _width(text: Text) -> int:

@@ -13,8 +13,6 @@ from strongroom.documents import Frame
 from strongroom_cli._paths import short_path
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from strongroom.documents import ErrorInfo
 
 __all__ = ["Problem", "without_engine"]
@@ -57,9 +55,8 @@ class Problem:
 
     @property
     def place(self) -> Frame | None:
-        """The innermost line that the user wrote; where there is none, the innermost one."""
-        own = [frame for frame in self.frames if _is_own(frame.file)]
-        return next(reversed(own or self.frames), None)
+        """The innermost line that the user wrote; None if no such line had a part in it."""
+        return next((frame for frame in reversed(self.frames) if _is_own(frame.file)), None)
 
     @property
     def line(self) -> str:
@@ -82,15 +79,17 @@ class Problem:
 
 
 def without_engine(error: BaseException) -> str:
-    """The traceback of *error*, from the first frame that is not ours on; no local values."""
-    return "".join(traceback.format_exception(type(error), error, _skip_ours(error.__traceback__))).rstrip()
+    """The traceback of *error*, and of what it was raised from, without the frames that are ours; no local values."""
+    report = traceback.TracebackException.from_exception(error)
+    _leave_out_ours(report)
+    return "".join(report.format()).rstrip()
 
 
-def _skip_ours(trace: TracebackType | None) -> TracebackType | None:
-    start = trace
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return trace or start
+def _leave_out_ours(report: traceback.TracebackException) -> None:
+    report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if not _is_ours(frame.filename)])
+    for inner in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
+        if inner is not None:
+            _leave_out_ours(inner)
 
 
 def _is_ours(file: str) -> bool:

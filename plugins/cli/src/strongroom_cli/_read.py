@@ -107,7 +107,10 @@ def _value(project: Project, document: StateDocument, kept: KeptResult, way_out:
     try:
         return record.result
     except (FormatNotAllowedError, MissingPluginError) as exc:
-        raise CommandError(f"{exc}; its bytes can be had as they are stored: {way_out}", FAILED) from exc
+        known = any(project.plugins.is_registered(kind, exc.id) for kind in ("serializer", "codec"))
+        # To allow a format helps only if there is somebody to read it.
+        why = str(exc) if known else f"the result is in the format {exc.id!r}, which no plugin here reads"
+        raise CommandError(f"{why}; its bytes can be had as they are stored: {way_out}", FAILED) from exc
 
 
 def _payload(project: Project, kept: KeptResult) -> tuple[BinaryIO, str]:

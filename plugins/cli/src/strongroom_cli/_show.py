@@ -17,14 +17,15 @@ from strongroom_cli._problems import Problem
 from strongroom_cli._report import Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from strongroom import Envelope
     from strongroom.documents import ErrorInfo, StateDocument
     from strongroom_cli._history import History, TaskHistory
 
 __all__ = ["show"]
 
-_HEADS = ("task", "states", "runs", "time", "size", "result")
-_USUAL = ("Running",)
+_HEADS = ("task", "state", "runs", "time", "size", "result")
 
 
 def show(run: str, *, as_json: bool, with_traceback: bool) -> None:
@@ -73,15 +74,25 @@ def _after(history: History) -> str:
 def _cells(task: TaskHistory) -> tuple[str | Text, ...]:
     kept = _kept(task)
     why = _why(task.states[-1]) if task.states else ""
-    states = Text(" > ").join(state_text(each.type) for each in task.states) if task.states else state_text(task.state)
     return (
         task.label,
-        states,
+        state_text(task.state),
         str(task.run_count) if task.run_count else "-",
         duration(task.seconds),
         size(kept.size if kept else None),
         Text(printable(why), style="red") if why else (kept.place if kept else "-"),
+        *_notes(task),
     )
+
+
+def _notes(task: TaskHistory) -> Iterator[Text]:
+    """What else is worth a line: how it got there if that was no straight way, and what went wrong on it."""
+    before = [each for each in task.states[:-1] if each.type != "Running"]
+    if before:
+        yield Text(" > ").join(state_text(each.type) for each in task.states)
+    for state in before:
+        if state.error:
+            yield Text(printable(f"{state.type}: {_why(state)}"))
 
 
 def _kept(task: TaskHistory) -> Kept | None:

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When is a result handled, who decides where it goes, and what if that fails?"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from strongroom import Flow, JSONHandler, JSONValue, ResultHandler, Serializer, Slot, State, context, signals, states, task
+from strongroom.documents import Document, StateDocument
+from strongroom.project import Project
+
+from .conftest import Calls, records_under
+
+Recorded = Callable[..., Sequence[Document]]
+Stored = Callable[[], list[Path]]
+
+
+def fails_at_first(x: object) -> object:
+    if context.task_run_count == 1:
+        raise ValueError
+    return x
+
+
+def pauses(x: object) -> object:
+    raise signals.PAUSE
+
+
+def retries_at_first(x: object) -> object:
+    if context.task_run_count == 1:
+        raise signals.RETRY
+    return x
+
+
+def skips(x: object) -> object:
+    raise signals.SKIP
+
+
+def fails(x: object) -> object:
+    raise ValueError
+
+
+def returns(x: object) -> object:
+    return x
+
+
+CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[str]]] = {
+    "success": (returns, {}, []),
+    "failure": (fails, {}, []),
+    "skip": (skips, {}, []),
+    "persist_result": (returns, {"persist_result": True}, ["down"]),
+    "checkpoint": (returns, {"checkpoint": True}, ["down"]),
+    "persist_result of a failure": (fails, {"persist_result": True}, []),
+    "retry": (fails_at_first, {"max_retries": 1}, ["up"]),
+    "two retries": (fails, {"max_retries": 2}, ["up"]),
+    "retry that persists": (fails_at_first, {"max_retries": 1, "persist_result": True}, ["up", "down"]),
+    "RETRY": (retries_at_first, {}, ["up"]),
+    "PAUSE": (pauses, {}, ["up"]),
+    "a failure that is not worth a retry": (fails, {"max_retries": 1, "retry_on": KeyError}, []),
+}
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads"])
+@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+def test_a_handler_is_called_only_for_what_has_to_survive(circumstance: str, executor: str, calls: Calls) -> None:
+    function, arguments, expected = CIRCUMSTANCES[circumstance]
+    with Flow("flow", result_handler=calls) as flow:
+        up = task(lambda: "value", name="up")()
+        task(function, name="down", **arguments)(up)
+
+    flow.run(executor=executor)
+
+    assert [slug for slug, _ in calls.written] == expected
+    assert calls.read_again == []
+
+
+@pytest.mark.parametrize("function", [pauses, fails])
+def test_the_inputs_of_what_will_run_again_are_records_that_its_state_leads_to(
+    function: Callable[..., object], recorded: Recorded, project: Project, stored: Stored
+) -> None:
+    with Flow("flow") as flow:
+        numbers = task(lambda: [1, 2], name="numbers")()
+        text = task(lambda: "three", name="text")()
+        task(lambda x, y: function(x), name="down", max_retries=1)(numbers, text)
+
+    run = flow.run()
+
+    waiting = next(each for each in recorded(run, "down") if each.type in {"Paused", "Retrying"})
+    assert isinstance(waiting, StateDocument)
+    found = {key: project.result(kept, waiting).value for key, kept in waiting.cached_inputs.items()}
+    assert found == {"x": [1, 2], "y": "three"}
+    assert len(stored()) == 2
+
+
+def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(calls: Calls) -> None:
+    with Flow("flow") as flow:
+        arguments = {"result_handler": calls, "persist_result": True, "cache_result_in_memory": False}
+        up = task(lambda: "value", name="up", **arguments)()
+        down = task(fails_at_first, name="down", max_retries=1)(up)
+
+    state = flow.run().result[down]
+
+    assert state.result == "value"
+    assert calls.read_again == ["up", "up"]
+
+
+# Who decides, strongest first: the task, the setting tasks.persist_result, the flow, the setting results.persist.
+WORDS = list(itertools.product([None, True, False], [None, True, False], [None, True, False], [None, True]))
+
+
+@pytest.mark.parametrize(("of_task", "of_tasks", "of_flow", "of_results"), WORDS)
+def test_the_strongest_word_decides_whether_a_result_is_kept(
+    of_task: bool | None,
+    of_tasks: bool | None,
+    of_flow: bool | None,
+    of_results: bool | None,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, word in (("TASKS_PERSIST_RESULT", of_tasks), ("RESULTS_PERSIST", of_results)):
+        if word is not None:
+            monkeypatch.setenv(f"STRONGROOM_{name}", str(word).lower())
+    with Flow("flow", persist_result=of_flow, result_handler=calls) as flow:
+        task(lambda: "value", name="kept", persist_result=of_task)()
+
+    flow.run()
+
+    said = [word for word in (of_task, of_tasks, of_flow, of_results) if word is not None]
+    assert calls.written == ([("kept", "value")] if said and said[0] else [])
+
+
+@pytest.mark.parametrize(
+    "hint", [{"result_storage": "hint"}, {"result_storage_key": "key"}, {"result_serializer": "json"}], ids=str
+)
+def test_to_say_where_or_how_a_result_is_kept_is_to_say_that_it_is(hint: dict[str, str], tmp_path: Path) -> None:
+    with Flow("flow") as flow:
+        task(lambda: 1, name="kept", **hint)()
+        task(lambda: 2, name="not kept", **hint, persist_result=False)()
+
+    flow.run()
+
+    assert len(records_under(tmp_path)) == 1
+
+
+PLACES = ["task", "flow", "setting", "home"]
+
+
+@pytest.mark.parametrize("strongest", PLACES)
+def test_the_strongest_place_is_where_a_result_is_kept(
+    strongest: str, tmp_path: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = PLACES[PLACES.index(strongest) :]
+    if "setting" in given:
+        monkeypatch.setenv("STRONGROOM_RESULTS_STORAGE", str(tmp_path / "setting"))
+    with Flow("flow", result_storage=tmp_path / "flow" if "flow" in given else None) as flow:
+        task(lambda: 1, persist_result=True, result_storage=tmp_path / "task" if "task" in given else None)()
+
+    flow.run()
+
+    (record,) = records_under(tmp_path)
+    assert record.is_relative_to(isolated / "results" if strongest == "home" else tmp_path / strongest)
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_flow", "setting", "chain"),
+    [
+        ("compressed/json", "json", "pickle", "compressed/json"),
+        (None, "compressed/json", "pickle", "compressed/json"),
+        (None, None, "pickle", "pickle"),
+        (None, None, None, "json"),
+        (None, "compressed/auto", None, "compressed/json"),
+    ],
+)
+def test_the_strongest_word_decides_how_a_result_is_kept(
+    of_task: str | None, of_flow: str | None, setting: str | None, chain: str, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if setting is not None:
+        monkeypatch.setenv("STRONGROOM_RESULTS_SERIALIZER", setting)
+    with Flow("flow", persist_result=True, result_serializer=of_flow) as flow:
+        task(lambda: [1], result_serializer=of_task)()
+
+    flow.run()
+
+    assert f'"chain":"{chain}"'.encode() in stored()[0].read_bytes()
+
+
+def test_a_handler_of_the_task_wins_over_one_of_the_flow(calls: Calls) -> None:
+    of_task = Calls()
+    with Flow("flow", persist_result=True, result_handler=calls) as flow:
+        task(lambda: 1, name="one", result_handler=of_task)()
+        task(lambda: 2, name="two")()
+
+    flow.run()
+
+    assert of_task.written == [("one", 1)]
+    assert calls.written == [("two", 2)]
+
+
+def test_a_dropped_value_is_read_again_by_whoever_needs_it(calls: Calls) -> None:
+    with Flow("flow", result_handler=calls, persist_result=True, cache_result_in_memory=False) as flow:
+        up = task(lambda: [1], name="up")()
+        down = task(lambda x: x * 2, name="down")(up)
+
+    states_ = flow.run().result
+
+    assert not states_[up]._result.in_memory
+    assert states_[down].result == [1, 1]
+    assert calls.read_again == ["up", "down"]
+
+
+SECRET = "a value that must not be told"
+
+
+class Opaque:
+    """A value that tells itself to whoever prints it."""
+
+    def __repr__(self) -> str:
+        return SECRET
+
+
+class Quotes(ResultHandler):
+    """Fails with a message that quotes the value, as libraries do."""
+
+    id = "quotes"
+
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        raise RuntimeError(f"cannot keep {value}")
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:
+        raise RuntimeError(f"cannot read {reference}")
+
+
+class Unfinished(Serializer):
+    """Fails when half of the value is written."""
+
+    id = "unfinished"
+
+    def dump(self, value: object, sink: object) -> None:
+        sink.write(b"half of ")  # type: ignore[attr-defined]
+        raise OSError(f"no room for {value}")
+
+    def load(self, source: object) -> object:
+        raise NotImplementedError
+
+
+FAILURES: dict[str, tuple[dict[str, object], str]] = {
+    "handler": ({"result_handler": Quotes()}, "'quotes' could not write a result: RuntimeError"),
+    "serializer": ({"result_serializer": Unfinished()}, "'stored' could not write a result: OSError"),
+    "format": ({"result_serializer": "json"}, "'stored' could not write a result: json cannot keep the value at"),
+    "inline format": ({"result_handler": JSONHandler()}, "'json' cannot keep the value at $.key: JSON has no Opaque"),
+    "storage": ({"result_storage": "/proc/nowhere"}, "'stored' could not write a result: "),
+    "key": ({"result_storage_key": "../out"}, "'stored' could not write a result: storage refuses"),
+    "key from a value": ({"result_storage_key": "{x[2]}"}, "the key of the result could not be made: IndexError"),
+    "no such plugin": ({"result_handler": "nobody"}, "'nobody'"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_could_not_be_kept_did_not_succeed_and_the_message_does_not_tell_it(
+    failure: str, recorded: Recorded, isolated: Path
+) -> None:
+    arguments, reason = FAILURES[failure]
+    with Flow("flow") as flow:
+        kept = task(lambda x: {"key": Opaque()}, name="kept", persist_result=True, **arguments)([1])
+        task(returns, name="down")(kept)
+
+    run = flow.run()
+
+    state = run.result[kept]
+    assert type(state) is states.Failed
+    assert reason in state.message
+    assert SECRET not in state.message
+    assert [each.type for each in recorded(run, "kept")] == ["Running", "Failed"]
+    assert [each.type for each in recorded(run, "down")] == ["TriggerFailed"]
+    assert records_under(isolated) == []
+    assert not list(isolated.rglob("*.tmp"))
+
+
+def test_a_result_that_cannot_be_kept_is_tried_again_like_any_failure(calls: Calls) -> None:
+    class Once(Calls):
+        def write(self, value: object, slot: Slot) -> JSONValue:
+            reference = super().write(value, slot)
+            if len(self.written) == 1:
+                raise TimeoutError
+            return reference
+
+    handler = Once()
+    with Flow("flow", result_handler=handler) as flow:
+        kept = task(lambda: "value", name="kept", persist_result=True, max_retries=1)()
+
+    assert type(flow.run().result[kept]) is states.Success
+    assert len(handler.written) == 2
+
+
+def test_an_input_that_cannot_be_read_fails_the_task_that_needs_it(recorded: Recorded) -> None:
+    class Forgets(Calls):
+        def read(self, reference: JSONValue, slot: Slot) -> object:
+            raise LookupError(SECRET)
+
+    with Flow("flow", result_handler=Forgets()) as flow:
+        up = task(lambda: 1, name="up", persist_result=True, cache_result_in_memory=False)()
+        down = task(returns, name="down")(up)
+
+    state = flow.run().result[down]
+
+    assert type(state) is states.Failed
+    assert state.message == "an input could not be read: the result handler 'calls' could not read a result: LookupError"
+    assert [each.type for each in recorded(task="down")] == ["Failed"]
+
+
+def test_inputs_that_cannot_be_kept_for_a_retry_end_the_task(recorded: Recorded) -> None:
+    with Flow("flow", result_handler=Quotes()) as flow:
+        up = task(lambda: SECRET, name="up")()
+        down = task(fails_at_first, name="down", max_retries=1)(up)
+
+    state = flow.run().result[down]
+
+    assert type(state) is states.Failed
+    assert "the inputs for the next try could not be kept" in state.message
+    assert SECRET not in state.message
+    assert [each.type for each in recorded(task="down")] == ["Running", "Failed", "Failed"]
+
+
+def test_a_kept_result_is_found_again_by_another_project(recorded: Recorded, isolated: Path) -> None:
+    with Flow("flow") as flow:
+        task(lambda: {"a": [1, 2.5, None]}, name="kept", result_storage_key="reports/{flow_name}")()
+
+    run: State = flow.run()
+
+    success = recorded(run, "kept")[-1]
+    assert isinstance(success, StateDocument)
+    assert success.result is not None
+    assert Project.open().result(success.result, success).value == {"a": [1, 2.5, None]}
+    assert (isolated / "results/reports/flow").is_file()
