@@ -74,7 +74,14 @@ DOCUMENTS: dict[str, Document] = {
         tasks=("load", "load-2", "report"),
     ),
     "success": StateDocument(
-        run_id=RUN, task="load", sequence=1, name="load", type="Success", at=1_700_000_000_000_001, run_count=1, result=KEPT
+        run_id=RUN,
+        task="load",
+        sequence=1,
+        name="load",
+        type="Success",
+        at=1_700_000_000_000_001,
+        run_count=1,
+        result=KEPT,
     ),
     "failed": StateDocument(
         run_id=RUN,
@@ -132,7 +139,8 @@ def written(header: Header, payload: bytes, decoded_size: int | None) -> bytes:
 
 def document(name: str) -> Envelope:
     return msgspec.json.decode(
-        vector(VECTORS / "document" / f"{name}.json", lambda: msgspec.json.encode(sealed(DOCUMENTS[name]))), type=Envelope
+        vector(VECTORS / "document" / f"{name}.json", lambda: msgspec.json.encode(sealed(DOCUMENTS[name]))),
+        type=Envelope,
     )
 
 
@@ -234,6 +242,8 @@ def test_a_document_is_opened_by_nobody_without_its_key(name: str) -> None:
 
 
 def test_each_vector_is_read_here() -> None:
-    files = {f"{path.parent.name}/{path.name}" for kind in ("record", "document") for path in (VECTORS / kind).iterdir()}
+    files = {
+        f"{path.parent.name}/{path.name}" for kind in ("record", "document") for path in (VECTORS / kind).iterdir()
+    }
 
     assert files == {*(f"record/{name}.bin" for name in RECORDS), *(f"document/{name}.json" for name in DOCUMENTS)}

@@ -3,16 +3,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from strongroom import JSONValue, ResultHandler, Slot, State
+from strongroom import JSONValue, ResultHandler, Slot, State, Task, task
 from strongroom._plugins import installed_plugins
-from strongroom.documents import Document
+from strongroom._task import FunctionTask
+from strongroom.documents import Document, StateDocument
 from strongroom.project import Project
+
+Recorded = Callable[..., Sequence[Document]]
+"""The documents of a run, by default the last one, of one task or all, as the database has them."""
+
+
+def a_task(function: Callable[..., object], **arguments: Any) -> FunctionTask:  # noqa: ANN401  # whatever `task` takes
+    """A task of *function*, in one call."""
+    return task(**arguments)(function)
+
+
+def states_of(run: State) -> Mapping[Task, State]:
+    """The states of the tasks of a run."""
+    found = run.result
+    assert isinstance(found, dict)
+    return found
+
+
+def types(documents: Sequence[Document]) -> list[str]:
+    """The types of the states among *documents*."""
+    return [document.type for document in documents if isinstance(document, StateDocument)]
+
+
+def raises(error: BaseException) -> Callable[..., object]:
+    """What raises *error*, whatever inputs it gets."""
+
+    def run(**_: object) -> object:
+        raise error
+
+    return run
 
 
 class Calls(ResultHandler):
@@ -47,9 +78,7 @@ def project(isolated: Path) -> Project:
 
 
 @pytest.fixture
-def recorded(project: Project) -> Callable[..., Sequence[Document]]:
-    """The documents of a run, by default the last one, of one task or all, as the database has them."""
-
+def recorded(project: Project) -> Recorded:
     def recorded(run: State | None = None, task: str | None = None) -> Sequence[Document]:
         with closing(project.open_backend()) as backend:
             run_id = str(run.context["run_id"]) if run is not None else backend.runs(limit=1)[0]

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, Keyring, ResultStore, State, caching, context, task
+from strongroom import Flow, Keyring, Parameter, ResultStore, State, caching, context
 from strongroom.project import Project
+
+from .conftest import a_task, states_of
 
 HOUR = timedelta(hours=1)
 Stored = Callable[[], list[Path]]
@@ -35,17 +37,11 @@ class Counted:
         with Flow("flow") as flow:
             # Not the closure's source, which lists the calls, but a name tells what belongs together.
             arguments = {"cache_key": "add", "name": "add", **self._arguments, **more}
-            result = task(add, **{key: value for key, value in arguments.items() if value is not None})(x, y)
-            flow.add_task(_parameter())
-        state = flow.run(parameter=parameter).result[result]
+            result = a_task(add, **{key: value for key, value in arguments.items() if value is not None})(x, y)
+            Parameter("parameter")
+        state = states_of(flow.run(parameter=parameter))[result]
         assert isinstance(state, State)
         return state
-
-
-def _parameter() -> object:
-    from strongroom import Parameter
-
-    return Parameter("parameter")
 
 
 def test_a_kept_result_is_used_again(stored: Stored) -> None:
@@ -95,8 +91,16 @@ VALIDATORS: dict[str, tuple[caching.CacheValidator, list[dict[str, object]], str
     "all_inputs": (caching.all_inputs, [{}, {"x": 9}, {}, {"x": 9}, {"parameter": 9}], "yes yes no no no"),
     "all_parameters": (caching.all_parameters, [{}, {"parameter": 9}, {"x": 9}], "yes yes no"),
     "partial_inputs_only": (caching.partial_inputs_only(["x"]), [{}, {"y": 9}, {"x": 9}], "yes no yes"),
-    "partial_parameters_only": (caching.partial_parameters_only(["parameter"]), [{}, {"x": 9}, {"parameter": 9}], "yes no yes"),
-    "of the user": (lambda _, inputs, parameters: inputs["x"] != parameters["parameter"], [{}, {"x": 9}, {"x": 3}], "yes no yes"),
+    "partial_parameters_only": (
+        caching.partial_parameters_only(["parameter"]),
+        [{}, {"x": 9}, {"parameter": 9}],
+        "yes no yes",
+    ),
+    "of the user": (
+        lambda _, inputs, parameters: inputs["x"] != parameters["parameter"],
+        [{}, {"x": 9}, {"x": 3}],
+        "yes no yes",
+    ),
 }
 
 
@@ -142,7 +146,7 @@ def test_a_key_that_is_no_text_fails_the_task(answer: object) -> None:
     state = Counted(cache_key_fn=lambda _, __: answer, cache_key=None)()
 
     assert state.is_failed()
-    assert "answered with a" in str(state.message)
+    assert str(state.message).endswith(f"gave a {type(answer).__name__}, not a str")
 
 
 @pytest.mark.parametrize("argument", ["cache_validator", "cache_key_fn"])
@@ -168,23 +172,97 @@ def test_what_failed_is_not_kept(stored: Stored) -> None:
         raise ValueError
 
     with Flow("flow") as flow:
-        task(fails, cache_for=HOUR, cache_key="fails")()
+        a_task(fails, cache_for=HOUR, cache_key="fails")()
 
     assert [flow.run().is_failed(), flow.run().is_failed()] == [True, True]
     assert len(calls) == 2
     assert stored() == []
 
 
-def test_a_task_with_another_source_is_another_task() -> None:
-    def run(function: Callable[[], int]) -> State:
-        with Flow("flow") as flow:
-            result = task(function, name="same", cache_for=HOUR)()
-        return flow.run().result[result]  # type: ignore[index, no-any-return]
+def with_default(number: int) -> Callable[..., object]:
+    def run(x: int = number) -> int:
+        return x
 
+    return run
+
+
+def with_keyword_default(number: int) -> Callable[..., object]:
+    def run(*, x: int = number) -> int:
+        return x
+
+    return run
+
+
+def with_closure(number: int) -> Callable[..., object]:
+    return lambda: number
+
+
+def with_inner_closure(number: int) -> Callable[..., object]:
+    def run() -> int:
+        def inner() -> int:
+            return number
+
+        return inner()
+
+    return run
+
+
+def with_global(number: int) -> Callable[..., object]:
+    globals()["NUMBER"] = number
+    return lambda: NUMBER
+
+
+def with_global_in_a_comprehension(number: int) -> Callable[..., object]:
+    globals()["NUMBER"] = number
+    return lambda: sum([NUMBER for _ in range(1)])
+
+
+def with_global_in_a_helper(number: int) -> Callable[..., object]:
+    globals()["NUMBER"] = number
+    return lambda: helper()  # noqa: PLW0108  # it is the name that counts
+
+
+def helper() -> int:
+    return NUMBER
+
+
+NUMBER = 0
+MAKERS = [
+    *(with_default, with_keyword_default, with_closure, with_inner_closure),
+    *(with_global, with_global_in_a_comprehension, with_global_in_a_helper),
+]
+
+
+def run_cached(function: Callable[..., object]) -> State:
+    with Flow("flow") as flow:
+        result = a_task(function, name="same", cache_for=HOUR)()
+    return states_of(flow.run())[result]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_task_that_uses_another_value_is_another_task(make: Callable[[int], Callable[..., object]]) -> None:
+    assert [run_cached(make(number)).result for number in (1, 2, 1)] == [1, 2, 1]
+    assert run_cached(make(2)).is_cached()
+
+
+def test_a_task_with_another_source_is_another_task() -> None:
+    def one() -> int:
+        return 1
+
+    def two() -> int:
+        return 1 + 1
+
+    assert [run_cached(one).result, run_cached(two).result] == [1, 2]
+    assert [run_cached(one).is_cached(), run_cached(two).is_cached()] == [True, True]
+
+
+def test_a_source_that_cannot_be_told_from_another_is_an_error_and_not_a_guess() -> None:
     one, two = (lambda: 1), (lambda: 1 + 1)
 
-    assert [run(one).result, run(two).result] == [1, 2]
-    assert [run(one).is_cached(), run(two).is_cached()] == [True, True]
+    for function in (one, two):
+        state = run_cached(function)
+        assert state.is_failed()
+        assert "not alone in its line; use def, or give the task a cache_key" in str(state.message)
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -213,7 +291,7 @@ def test_a_damaged_result_is_computed_again_with_a_warning(
     assert not again.is_cached()
     assert again.result == [1, 2]
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
-    assert "the task 'add' cannot be used, so it is computed again" in caplog.text
+    assert "a cached result of the task 'add' is left out and computed again" in caplog.text
     assert add().is_cached(), "it was replaced"
 
 
@@ -246,25 +324,25 @@ def test_a_result_in_a_format_that_is_no_longer_allowed_is_computed_again(
 
 def test_a_cached_result_reaches_what_is_downstream_and_is_recorded_by_reference(project: Project) -> None:
     with Flow("flow") as flow:
-        cached = task(lambda: [1], name="up", cache_for=HOUR, cache_key="up")()
-        down = task(lambda x: x * 2, name="down")(cached)
+        cached = a_task(lambda: [1], name="up", cache_for=HOUR, cache_key="up")()
+        down = a_task(lambda x: x * 2, name="down")(cached)
     flow.run()
 
     with project.open_backend() as backend:
         run = flow.run(backend=backend)
         last = list(project.documents(backend, str(run.context["run_id"]), task="up"))[-1]
 
-    assert run.result[down].result == [1, 1]  # type: ignore[index]
+    assert states_of(run)[down].result == [1, 1]
     assert last.type == "Cached"
     assert project.result(last.result, last).value == [1]  # type: ignore[attr-defined]
 
 
 def test_a_cached_task_needs_a_storage_that_can_be_searched() -> None:
     for arguments, reason in [
-        ({"result_storage_key": "mine"}, "cannot have a result_storage_key of its own"),
+        ({"result_storage_key": "mine"}, "cannot have a result_storage_key"),
         ({"result_handler": "json"}, "its result handler must be 'stored'"),
     ]:
-        state = Counted(cache_for=HOUR)(**arguments)  # type: ignore[arg-type]
+        state = Counted(cache_for=HOUR)(**arguments)
         assert state.is_failed()
         assert reason in str(state.message)
 
@@ -287,7 +365,9 @@ print(type(state).__name__, state.result)
 """
 
 
-def test_a_result_is_found_by_another_process_that_hashes_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_is_found_by_another_process_that_hashes_differently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     said = []
@@ -310,7 +390,7 @@ def test_a_lookup_is_made_for_each_try_of_a_task() -> None:
 
     looked: list[int] = []
     with Flow("flow") as flow:
-        result = task(fails_at_first, max_retries=1, cache_key_fn=key)()
+        result = a_task(fails_at_first, max_retries=1, cache_key_fn=key)()
 
-    assert flow.run().result[result].result == 1  # type: ignore[index]
+    assert states_of(flow.run())[result].result == 1
     assert looked == [1, 2]

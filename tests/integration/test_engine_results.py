@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, JSONHandler, JSONValue, ResultHandler, Serializer, Slot, State, context, signals, states, task
-from strongroom.documents import Document, StateDocument
+from strongroom import (
+    Flow,
+    JSONHandler,
+    JSONValue,
+    ResultHandler,
+    Serializer,
+    Slot,
+    State,
+    context,
+    signals,
+    states,
+)
+from strongroom.documents import StateDocument
 from strongroom.project import Project
 
-from .conftest import Calls, records_under
+from .conftest import Calls, Recorded, a_task, records_under, states_of
 
-Recorded = Callable[..., Sequence[Document]]
 Stored = Callable[[], list[Path]]
 
 
@@ -68,8 +78,8 @@ CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[st
 def test_a_handler_is_called_only_for_what_has_to_survive(circumstance: str, executor: str, calls: Calls) -> None:
     function, arguments, expected = CIRCUMSTANCES[circumstance]
     with Flow("flow", result_handler=calls) as flow:
-        up = task(lambda: "value", name="up")()
-        task(function, name="down", **arguments)(up)
+        up = a_task(lambda: "value", name="up")()
+        a_task(function, name="down", **arguments)(up)
 
     flow.run(executor=executor)
 
@@ -82,9 +92,9 @@ def test_the_inputs_of_what_will_run_again_are_records_that_its_state_leads_to(
     function: Callable[..., object], recorded: Recorded, project: Project, stored: Stored
 ) -> None:
     with Flow("flow") as flow:
-        numbers = task(lambda: [1, 2], name="numbers")()
-        text = task(lambda: "three", name="text")()
-        task(lambda x, y: function(x), name="down", max_retries=1)(numbers, text)
+        numbers = a_task(lambda: [1, 2], name="numbers")()
+        text = a_task(lambda: "three", name="text")()
+        a_task(lambda x, y: function(x), name="down", max_retries=1)(numbers, text)
 
     run = flow.run()
 
@@ -98,10 +108,10 @@ def test_the_inputs_of_what_will_run_again_are_records_that_its_state_leads_to(
 def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(calls: Calls) -> None:
     with Flow("flow") as flow:
         arguments = {"result_handler": calls, "persist_result": True, "cache_result_in_memory": False}
-        up = task(lambda: "value", name="up", **arguments)()
-        down = task(fails_at_first, name="down", max_retries=1)(up)
+        up = a_task(lambda: "value", name="up", **arguments)()
+        down = a_task(fails_at_first, name="down", max_retries=1)(up)
 
-    state = flow.run().result[down]
+    state = states_of(flow.run())[down]
 
     assert state.result == "value"
     assert calls.read_again == ["up", "up"]
@@ -111,24 +121,20 @@ def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(calls: C
 WORDS = list(itertools.product([None, True, False], [None, True, False], [None, True, False], [None, True]))
 
 
-@pytest.mark.parametrize(("of_task", "of_tasks", "of_flow", "of_results"), WORDS)
+@pytest.mark.parametrize("words", WORDS, ids=str)
 def test_the_strongest_word_decides_whether_a_result_is_kept(
-    of_task: bool | None,
-    of_tasks: bool | None,
-    of_flow: bool | None,
-    of_results: bool | None,
-    calls: Calls,
-    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[bool | None, ...], calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of_task, of_tasks, of_flow, of_results = words
     for name, word in (("TASKS_PERSIST_RESULT", of_tasks), ("RESULTS_PERSIST", of_results)):
         if word is not None:
             monkeypatch.setenv(f"STRONGROOM_{name}", str(word).lower())
     with Flow("flow", persist_result=of_flow, result_handler=calls) as flow:
-        task(lambda: "value", name="kept", persist_result=of_task)()
+        a_task(lambda: "value", name="kept", persist_result=of_task)()
 
     flow.run()
 
-    said = [word for word in (of_task, of_tasks, of_flow, of_results) if word is not None]
+    said = [word for word in words if word is not None]
     assert calls.written == ([("kept", "value")] if said and said[0] else [])
 
 
@@ -137,8 +143,8 @@ def test_the_strongest_word_decides_whether_a_result_is_kept(
 )
 def test_to_say_where_or_how_a_result_is_kept_is_to_say_that_it_is(hint: dict[str, str], tmp_path: Path) -> None:
     with Flow("flow") as flow:
-        task(lambda: 1, name="kept", **hint)()
-        task(lambda: 2, name="not kept", **hint, persist_result=False)()
+        a_task(lambda: 1, name="kept", **hint)()
+        a_task(lambda: 2, name="not kept", **hint, persist_result=False)()
 
     flow.run()
 
@@ -156,7 +162,7 @@ def test_the_strongest_place_is_where_a_result_is_kept(
     if "setting" in given:
         monkeypatch.setenv("STRONGROOM_RESULTS_STORAGE", str(tmp_path / "setting"))
     with Flow("flow", result_storage=tmp_path / "flow" if "flow" in given else None) as flow:
-        task(lambda: 1, persist_result=True, result_storage=tmp_path / "task" if "task" in given else None)()
+        a_task(lambda: 1, persist_result=True, result_storage=tmp_path / "task" if "task" in given else None)()
 
     flow.run()
 
@@ -164,23 +170,25 @@ def test_the_strongest_place_is_where_a_result_is_kept(
     assert record.is_relative_to(isolated / "results" if strongest == "home" else tmp_path / strongest)
 
 
-@pytest.mark.parametrize(
-    ("of_task", "of_flow", "setting", "chain"),
-    [
-        ("compressed/json", "json", "pickle", "compressed/json"),
-        (None, "compressed/json", "pickle", "compressed/json"),
-        (None, None, "pickle", "pickle"),
-        (None, None, None, "json"),
-        (None, "compressed/auto", None, "compressed/json"),
-    ],
-)
+# What the task says, the flow, the setting, and what comes of it.
+CHAINS = [
+    ("compressed/json", "json", "pickle", "compressed/json"),
+    (None, "compressed/json", "pickle", "compressed/json"),
+    (None, None, "pickle", "pickle"),
+    (None, None, None, "json"),
+    (None, "compressed/auto", None, "compressed/json"),
+]
+
+
+@pytest.mark.parametrize("words", CHAINS, ids=str)
 def test_the_strongest_word_decides_how_a_result_is_kept(
-    of_task: str | None, of_flow: str | None, setting: str | None, chain: str, stored: Stored, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str | None, ...], stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of_task, of_flow, setting, chain = words
     if setting is not None:
         monkeypatch.setenv("STRONGROOM_RESULTS_SERIALIZER", setting)
     with Flow("flow", persist_result=True, result_serializer=of_flow) as flow:
-        task(lambda: [1], result_serializer=of_task)()
+        a_task(lambda: [1], result_serializer=of_task)()
 
     flow.run()
 
@@ -190,8 +198,8 @@ def test_the_strongest_word_decides_how_a_result_is_kept(
 def test_a_handler_of_the_task_wins_over_one_of_the_flow(calls: Calls) -> None:
     of_task = Calls()
     with Flow("flow", persist_result=True, result_handler=calls) as flow:
-        task(lambda: 1, name="one", result_handler=of_task)()
-        task(lambda: 2, name="two")()
+        a_task(lambda: 1, name="one", result_handler=of_task)()
+        a_task(lambda: 2, name="two")()
 
     flow.run()
 
@@ -201,10 +209,10 @@ def test_a_handler_of_the_task_wins_over_one_of_the_flow(calls: Calls) -> None:
 
 def test_a_dropped_value_is_read_again_by_whoever_needs_it(calls: Calls) -> None:
     with Flow("flow", result_handler=calls, persist_result=True, cache_result_in_memory=False) as flow:
-        up = task(lambda: [1], name="up")()
-        down = task(lambda x: x * 2, name="down")(up)
+        up = a_task(lambda: [1], name="up")()
+        down = a_task(lambda x: x * 2, name="down")(up)
 
-    states_ = flow.run().result
+    states_ = states_of(flow.run())
 
     assert not states_[up]._result.in_memory
     assert states_[down].result == [1, 1]
@@ -264,15 +272,15 @@ def test_what_could_not_be_kept_did_not_succeed_and_the_message_does_not_tell_it
 ) -> None:
     arguments, reason = FAILURES[failure]
     with Flow("flow") as flow:
-        kept = task(lambda x: {"key": Opaque()}, name="kept", persist_result=True, **arguments)([1])
-        task(returns, name="down")(kept)
+        kept = a_task(lambda x: {"key": Opaque()}, name="kept", persist_result=True, **arguments)([1])
+        a_task(returns, name="down")(kept)
 
     run = flow.run()
 
-    state = run.result[kept]
+    state = states_of(run)[kept]
     assert type(state) is states.Failed
-    assert reason in state.message
-    assert SECRET not in state.message
+    assert reason in str(state.message)
+    assert SECRET not in str(state.message)
     assert [each.type for each in recorded(run, "kept")] == ["Running", "Failed"]
     assert [each.type for each in recorded(run, "down")] == ["TriggerFailed"]
     assert records_under(isolated) == []
@@ -289,9 +297,9 @@ def test_a_result_that_cannot_be_kept_is_tried_again_like_any_failure(calls: Cal
 
     handler = Once()
     with Flow("flow", result_handler=handler) as flow:
-        kept = task(lambda: "value", name="kept", persist_result=True, max_retries=1)()
+        kept = a_task(lambda: "value", name="kept", persist_result=True, max_retries=1)()
 
-    assert type(flow.run().result[kept]) is states.Success
+    assert type(states_of(flow.run())[kept]) is states.Success
     assert len(handler.written) == 2
 
 
@@ -301,32 +309,34 @@ def test_an_input_that_cannot_be_read_fails_the_task_that_needs_it(recorded: Rec
             raise LookupError(SECRET)
 
     with Flow("flow", result_handler=Forgets()) as flow:
-        up = task(lambda: 1, name="up", persist_result=True, cache_result_in_memory=False)()
-        down = task(returns, name="down")(up)
+        up = a_task(lambda: 1, name="up", persist_result=True, cache_result_in_memory=False)()
+        down = a_task(returns, name="down")(up)
 
-    state = flow.run().result[down]
+    state = states_of(flow.run())[down]
 
     assert type(state) is states.Failed
-    assert state.message == "an input could not be read: the result handler 'calls' could not read a result: LookupError"
+    assert (
+        state.message == "an input could not be read: the result handler 'calls' could not read a result: LookupError"
+    )
     assert [each.type for each in recorded(task="down")] == ["Failed"]
 
 
 def test_inputs_that_cannot_be_kept_for_a_retry_end_the_task(recorded: Recorded) -> None:
     with Flow("flow", result_handler=Quotes()) as flow:
-        up = task(lambda: SECRET, name="up")()
-        down = task(fails_at_first, name="down", max_retries=1)(up)
+        up = a_task(lambda: SECRET, name="up")()
+        down = a_task(fails_at_first, name="down", max_retries=1)(up)
 
-    state = flow.run().result[down]
+    state = states_of(flow.run())[down]
 
     assert type(state) is states.Failed
-    assert "the inputs for the next try could not be kept" in state.message
-    assert SECRET not in state.message
+    assert "the inputs for the next try could not be kept" in str(state.message)
+    assert SECRET not in str(state.message)
     assert [each.type for each in recorded(task="down")] == ["Running", "Failed", "Failed"]
 
 
 def test_a_kept_result_is_found_again_by_another_project(recorded: Recorded, isolated: Path) -> None:
     with Flow("flow") as flow:
-        task(lambda: {"a": [1, 2.5, None]}, name="kept", result_storage_key="reports/{flow_name}")()
+        a_task(lambda: {"a": [1, 2.5, None]}, name="kept", result_storage_key="reports/{flow_name}")()
 
     run: State = flow.run()
 

@@ -100,7 +100,7 @@ def snapshot(home: Path, into: Path) -> dict[str, bytes]:
     """
     # By another process: to open and close a database here would take away the locks that SQLite has in this one.
     into.mkdir()
-    subprocess.run(["cp", "--", *map(str, home.glob("strongroom.db*")), str(into)], check=True)  # noqa: S603, S607
+    subprocess.run(["cp", "--", *map(str, home.glob("strongroom.db*")), str(into)], check=True)
     sources = {path.name: path.read_bytes() for path in into.iterdir()}
     return {**sources, **dict(_cells(into / "strongroom.db"))}
 
@@ -109,7 +109,7 @@ def _cells(database: Path) -> Iterator[tuple[str, bytes]]:
     with closing(sqlite3.connect(database)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         for table in tables:
-            rows = connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608  # the database's own name for it
+            rows = connection.execute(f'SELECT * FROM "{table}"')  # the database's own name for it
             columns = [column[0] for column in rows.description]
             for number, row in enumerate(rows):
                 for column, cell in zip(columns, row, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from strongroom import (
     Flow,
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from strongroom import State
+    from strongroom._task import FunctionTask
 
     from .scanner import Canary
 
     Secrets = Mapping[str, Canary]
 
-__all__ = ["NEVER_SENT", "SEALED", "flows", "parameters"]
+__all__ = ["NEVER_SENT", "SEALED", "a_task", "flows", "parameters"]
 
 SEALED: dict[str, Callable[[], Canary]] = {
     "parameter": letters,
@@ -103,6 +104,11 @@ NEVER_SENT: dict[str, Callable[[], Canary]] = {
 """What no document tells, sealed or not."""
 
 
+def a_task(function: Callable[..., object], **arguments: Any) -> FunctionTask:  # noqa: ANN401  # whatever `task` takes
+    """A task of *function*, in one call."""
+    return task(**arguments)(function)
+
+
 def parameters(told: Secrets) -> dict[str, object]:
     """What the first flow is run with."""
     inner = [told["parameter, accented"], told["parameter, quoted"], told["parameter, number"]]
@@ -136,17 +142,17 @@ class Elsewhere(ResultHandler):
         self.id = id_
         self._reference = reference
 
-    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002
+    def write(self, value: object, slot: Slot) -> JSONValue:
         return self._reference
 
-    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
+    def read(self, reference: JSONValue, slot: Slot) -> object:
         return None
 
 
 class Refuses(Elsewhere):
     """Fails, and quotes the value that it failed on, as libraries do."""
 
-    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002
+    def write(self, value: object, slot: Slot) -> JSONValue:
         raise ValueError(f"cannot keep {value!r}")
 
 
@@ -155,9 +161,9 @@ def _succeeds(told: Secrets, folder: Path) -> Flow:
     message = str(told["state message"])
 
     @task(tags=[str(told["tag"])], task_run_name="{mark} of {parameters[first]}", state_handlers=[_says(message)])
-    def says(mark: object, first: object, second: object, third: object) -> dict[object, object]:  # noqa: ARG001
+    def says(mark: object, first: object, second: object, third: object) -> dict[object, object]:
         logging.getLogger("user").error("saw %s", told["log line"])
-        context.logger.error("saw %s", told["log line"])  # type: ignore[attr-defined]
+        context.logger.error("saw %s", told["log line"])
         print(told["printed line"])  # noqa: T201
         return {told["value, key"]: [told["value, accented"], told["value, number"], told["value, bytes"]]}
 
@@ -175,7 +181,7 @@ def _keeps(told: Secrets, folder: Path) -> Flow:
     """A run in which results are kept, here and there, and used again."""
     value = str(told["value"])
     arguments: list[dict[str, object]] = [
-        {"result_storage_key": f"{told['key in storage']}/{{x}}"},
+        {"result_storage_key": str(told["key in storage"]) + "/{x}"},
         {"result_storage": folder / str(told["storage of a task"])},
         {"result_serializer": Repr(str(told["serializer"]))},
         {"persist_result": True, "result_handler": _elsewhere(told)},
@@ -184,9 +190,9 @@ def _keeps(told: Secrets, folder: Path) -> Flow:
     ]
     with Flow("keeps", result_storage=folder / str(told["storage of a flow"]), persist_result=True) as flow:
         for each in arguments:
-            task(lambda x: (value, x), name="keeps", **each)(x="x")
-        inline = task(lambda: told["result kept in the document"], name="inline", result_handler=JSONHandler())()
-        task(lambda x, y: (x, y), name="uses", cache_for=timedelta(hours=1))(inline, told["constant input"])
+            a_task(lambda x: (value, x), name="keeps", **each)(x="x")
+        inline = a_task(lambda: told["result kept in the document"], name="inline", result_handler=JSONHandler())()
+        a_task(lambda x, y: (x, y), name="uses", cache_for=timedelta(hours=1))(inline, told["constant input"])
         _compares(told)
     return flow
 
@@ -197,7 +203,7 @@ def _elsewhere(told: Secrets) -> Elsewhere:
 
 def _compares(told: Secrets) -> None:
     """A cached task whose inputs are fingerprinted."""
-    compared = task(lambda x: x, name="compares", cache_key="compares", cache_validator=caching.all_inputs)
+    compared = a_task(lambda x: x, name="compares", cache_key="compares", cache_validator=caching.all_inputs)
     compared(told["input that is compared"])
 
 
@@ -212,9 +218,9 @@ def _fails(told: Secrets) -> Flow:
     ]
     with Flow("fails") as flow:
         for error in raised:
-            task(_raiser(error), name="raises")()
-        task(lambda: _chained(told), name="chained")()
-        task(_compiled(str(told["function"]), str(told["file"]), str(told["source line"])), name="compiled")()
+            a_task(_raiser(error), name="raises")()
+        a_task(lambda: _chained(told), name="chained")()
+        a_task(_compiled(str(told["function"]), str(told["file"]), str(told["source line"])), name="compiled")()
     return flow
 
 
@@ -241,7 +247,7 @@ def _chained(told: Secrets) -> object:
 def _compiled(function: str, file: str, line: str) -> Callable[[], object]:
     """A function with a name, a file and a source line of the user's choice, that raises."""
     names: dict[str, Callable[[], object]] = {}
-    exec(compile(f"def {function}():\n    raise ValueError(len('{line}'))", file, "exec"), names)  # noqa: S102
+    exec(compile(f"def {function}():\n    raise ValueError(len('{line}'))", file, "exec"), names)
     return names[function]
 
 
@@ -258,11 +264,13 @@ def _fails_elsewhere(told: Secrets) -> Flow:
         pass
 
     with Flow("fails elsewhere", on_failure=raises("exception of the flow's state handler")) as flow:
-        task(nothing, trigger=raises("exception of a trigger"))()
-        task(nothing, state_handlers=[raises("exception of a state handler")])()  # type: ignore[list-item]
-        task(nothing, cache_key_fn=raises("exception of a cache key"))()
+        a_task(nothing, trigger=raises("exception of a trigger"))()
+        a_task(nothing, state_handlers=[raises("exception of a state handler")])()
+        a_task(nothing, cache_key_fn=raises("exception of a cache key"))()
         refuses = Refuses("refuses", None)
-        task(lambda: told["exception of a result handler"], name="kept", persist_result=True, result_handler=refuses)()
+        a_task(
+            lambda: told["exception of a result handler"], name="kept", persist_result=True, result_handler=refuses
+        )()
     return flow
 
 
@@ -278,20 +286,20 @@ def _waits(told: Secrets) -> Flow:
         return run
 
     with Flow("waits") as flow:
-        x = task(lambda: told["input of a retry"], name="inline", result_handler="json")()
-        task(second_time(ValueError(told["exception before a retry"])), name="fails once", max_retries=1)(x)
-        task(second_time(signals.RETRY(str(told["RETRY"]))), name="retries")(x)
-        skipped = task(_raiser(signals.SKIP(str(told["SKIP"]))), name="skips")()
-        task(lambda x: x, name="skipped, too")(skipped)
-        task(lambda x: x, name="trigger skips", trigger=_trigger(signals.SKIP(str(told["SKIP of a trigger"]))))(x)
-        task(_raiser(signals.PAUSE(str(told["PAUSE"]))), name="pauses")()
+        x = a_task(lambda: told["input of a retry"], name="inline", result_handler="json")()
+        a_task(second_time(ValueError(told["exception before a retry"])), name="fails once", max_retries=1)(x)
+        a_task(second_time(signals.RETRY(str(told["RETRY"]))), name="retries")(x)
+        skipped = a_task(_raiser(signals.SKIP(str(told["SKIP"]))), name="skips")()
+        a_task(lambda x: x, name="skipped, too")(skipped)
+        a_task(lambda x: x, name="trigger skips", trigger=_trigger(signals.SKIP(str(told["SKIP of a trigger"]))))(x)
+        a_task(_raiser(signals.PAUSE(str(told["PAUSE"]))), name="pauses")()
     return flow
 
 
 def _stops(told: Secrets) -> Flow:
     """A run that somebody interrupts."""
     with Flow("stops") as flow:
-        task(_raiser(KeyboardInterrupt(told["interrupt"])), name="interrupted")()
+        a_task(_raiser(KeyboardInterrupt(told["interrupt"])), name="interrupted")()
     return flow
 
 

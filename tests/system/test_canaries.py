@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, Keyring, context, task
+from strongroom import Flow, Keyring, context
 from strongroom.project import Project
 
 from .scanner import Canary, Finding, Scanner, letters, snapshot
-from .surfaces import NEVER_SENT, SEALED, flows, parameters
+from .surfaces import NEVER_SENT, SEALED, a_task, flows, parameters
 
 
 class Ran:
@@ -27,7 +27,10 @@ class Ran:
         self.home = home
         self.told: dict[str, Canary] = {name: make() for name, make in {**SEALED, **NEVER_SENT}.items()}
         project = Project.open()
-        with closing(project.open_backend()) as backend, context({str(self.told["context key"]): self.told["context value"]}):
+        with (
+            closing(project.open_backend()) as backend,
+            context({str(self.told["context key"]): self.told["context value"]}),
+        ):
             for flow in flows(self.told, home):
                 given = parameters(self.told) if flow.parameters else {}
                 with suppress(KeyboardInterrupt):
@@ -81,7 +84,7 @@ def test_what_is_not_sent_is_where_it_belongs(
 def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated: Path) -> None:
     secrets = {"flow": letters(), "task": letters()}
     with Flow(secrets["flow"]) as flow:
-        task(lambda: 1, name=secrets["task"])()
+        a_task(lambda: 1, name=secrets["task"])()
 
     flow.run()
 
@@ -89,7 +92,9 @@ def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated:
     assert {finding.canary for finding in found} == {"flow", "task"}
 
 
-def test_no_cache_key_and_no_input_that_is_compared_shows_in_the_name_or_header_of_a_record(run: Callable[[], Ran]) -> None:
+def test_no_cache_key_and_no_input_that_is_compared_shows_in_the_name_or_header_of_a_record(
+    run: Callable[[], Ran],
+) -> None:
     ran = run()
     hidden = {name: ran.told[name] for name in ("cache_key", "cache_key_fn", "input that is compared")}
     records = [path for path in ran.home.rglob("*") if is_record(path)]

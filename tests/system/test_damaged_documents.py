@@ -12,9 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from strongroom import Backend, Envelope, Flow, Keyring, task
+from strongroom import Backend, Envelope, Flow, Keyring
 from strongroom.errors import SealError
 from strongroom.project import Project
+
+from .surfaces import a_task
 
 IDENTITY = ("run_id", "task", "sequence")
 
@@ -64,8 +66,8 @@ class Scene:
 def scene(isolated: Path) -> Iterator[Scene]:
     project = Project.open()
     with Flow("flow") as flow:
-        one = task(lambda: "one", name="one", tags=["a tag"])()
-        task(lambda x: [x], name="two", persist_result=True)(one)
+        one = a_task(lambda: "one", name="one", tags=["a tag"])()
+        a_task(lambda x: [x], name="two", persist_result=True)(one)
     with closing(project.open_backend()) as backend:
         states = [flow.run(backend=backend) for _ in range(2)]
         runs = (str(states[0].context["run_id"]), str(states[1].context["run_id"]))
@@ -77,7 +79,15 @@ def scene(isolated: Path) -> Iterator[Scene]:
 def test_what_nobody_changed_is_read(scene: Scene) -> None:
     assert not scene.refused()
     documents = list(scene.project.documents(scene.backend, scene.runs[0]))
-    assert [document.type for document in documents] == ["", "Running", "Running", "Success", "Running", "Success", "Success"]
+    assert [document.type for document in documents] == [
+        "",
+        "Running",
+        "Running",
+        "Success",
+        "Running",
+        "Success",
+        "Success",
+    ]
 
 
 @pytest.mark.parametrize("slug", ["", "one", "two"])

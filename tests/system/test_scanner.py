@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import blake3
@@ -58,7 +59,7 @@ NUMBER: dict[str, Callable[[int], bytes]] = {
     "little-endian": lambda canary: canary.to_bytes(8, "little"),
     "big-endian as hex": lambda canary: f"{canary:x}".encode().rjust(16, b"0"),
 }
-CLEAR = [
+CLEAR: list[tuple[Callable[[], Canary], str, Callable[[Any], bytes]]] = [
     *((kind, name, write) for kind in (letters, accented, quoted, digits, octets) for name, write in ANY.items()),
     *((kind, name, write) for kind in (letters, accented, quoted) for name, write in TEXT.items()),
     *((digits, name, write) for name, write in NUMBER.items()),
@@ -73,10 +74,10 @@ NAMES = [f"{kind.__name__}-{encoding}" for kind, encoding, _ in CLEAR]
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     """What a scan finds in a database with one row for each secret, told in its own way."""
-    told = {name: kind() for name, (kind, _, _) in zip(NAMES, CLEAR, strict=True)}
+    told: dict[str, Canary] = {name: kind() for name, (kind, _, _) in zip(NAMES, CLEAR, strict=True)}
     rows = [b"left " + write(told[name]) + b" right" for name, (_, _, write) in zip(NAMES, CLEAR, strict=True)]
     sources = a_database_with(rows, tmp_path_factory.mktemp("database"))
-    kept = {"kept": letters(), "kept, too": digits(), "never sent": octets()}
+    kept: dict[str, Canary] = {"kept": letters(), "kept, too": digits(), "never sent": octets()}
     return Scanner({**told, **kept}).scan(sources)
 
 

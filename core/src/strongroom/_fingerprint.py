@@ -10,6 +10,7 @@ import enum
 import inspect
 import logging
 import pathlib
+import re
 import struct
 import textwrap
 import types
@@ -109,9 +110,11 @@ class _Encoder:
             text = textwrap.dedent(inspect.getsource(plain))
         except (OSError, TypeError):
             raise SerializationError(_WHO, problem) from None
-        used = inspect.getclosurevars(plain)
+        # The source of a lambda is the line that it stands in, which is the same for all that stand there.
+        if plain.__name__ == "<lambda>" and len(re.findall(r"\blambda\b", text)) > 1:
+            raise SerializationError(_WHO, f"{name} is not alone in its line; use def, or give the task a cache_key")
         self._functions.append(plain)
-        uses = self._pairs({**used.globals, **used.nonlocals}.items(), name)
+        uses = self._pairs(_used_by(plain).items(), name)
         self._functions.pop()
         return _pack("source", [text.encode(), *uses])
 
@@ -141,6 +144,20 @@ class _Encoder:
 
     def _pairs(self, pairs: Iterable[tuple[object, object]], where: str) -> list[bytes]:
         return sorted(_pack("pair", [self.value(key, where), self.value(item, where)]) for key, item in pairs)
+
+
+def _used_by(function: types.FunctionType) -> dict[object, object]:
+    """What *function* finds outside of its source: defaults, the variables of its closure, and the globals it names."""
+    found: dict[object, object] = {("default", at): value for at, value in enumerate(function.__defaults__ or ())}
+    found |= {("default", key): value for key, value in (function.__kwdefaults__ or {}).items()}
+    found |= {name: function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__}
+    return found | dict(inspect.getclosurevars(function).nonlocals)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names in *code* and in the functions within it; some Pythons make a function of a list comprehension."""
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return set(code.co_names).union(*inner)
 
 
 def _known_by_name(value: object) -> str | None:

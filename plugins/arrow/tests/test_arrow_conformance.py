@@ -17,6 +17,7 @@ import pytest
 
 from strongroom.testing import SerializerTests, vector
 from strongroom_arrow import ArrowIPC, strongroom_choose_serializer
+from strongroom_arrow._errors import PayloadError
 
 Same = Callable[[object, object], None]
 
@@ -40,13 +41,13 @@ VALUES: dict[str, object] = {
             "s": pd.Series(["x", None], dtype="string[python]"),
             "o": pd.Series(["x", None], dtype=object),
             "m": pd.Series([1, None], dtype="Int8"),
-            "c": pd.Categorical(["u", None], ["v", "u"], ordered=True),
+            "c": pd.Categorical(["u", None], pd.Index(["v", "u"], dtype=object), ordered=True),
             "z": pd.to_datetime(["2013-01-01", None]).as_unit("us").tz_localize("America/New_York"),
             "u": pd.to_datetime(["2013-01-01", None]).as_unit("ns").tz_localize(dt.UTC),
             "p": pd.Series([[1], None], dtype=pd.ArrowDtype(pa.list_(pa.int8()))),
         },
         index=pd.DatetimeIndex(["2013-01-01", "2013-01-02"], freq="D", name="day").as_unit("ns"),
-    ),
+    ).set_axis(pd.Index(list("ifsomczup"), dtype=object), axis=1),
     "pandas-levels.arrows": pd.DataFrame(
         np.eye(2),
         index=pd.MultiIndex.from_arrays([pd.Index(["x", "y"], dtype=object), [1, 2]], names=["k", ("t", 1)]),
@@ -55,7 +56,7 @@ VALUES: dict[str, object] = {
     "pandas-range.arrows": pd.DataFrame(np.eye(2), index=pd.RangeIndex(4, 0, -2)),
     "pandas-series.arrows": pd.Series([True, False], name=3),
     "polars.arrows": pl.DataFrame(
-        {"a": [1, None], "s": ["x", None], "e": pl.Series(["u", "v"], dtype=pl.Enum(["v", "u"]))}
+        {"a": [1, None], "s": ["x", None], "e": pl.Series([["u"], None], dtype=pl.List(pl.Enum(["v", "u"])))}
     ),
     "polars-series.arrows": pl.Series("s", [[1], None]),
 }
@@ -84,6 +85,13 @@ def test_what_an_earlier_version_wrote_is_read(name: str, serializer: ArrowIPC, 
     data = vector(VECTORS / name, lambda: serializer.dumps(VALUES[name]))
 
     same(VALUES[name], serializer.loads(data))
+
+
+def test_a_type_that_this_version_of_polars_does_not_know_is_not_taken_for_another(serializer: ArrowIPC) -> None:
+    data = serializer.dumps(pl.Series(["u"], dtype=pl.Enum(["u"])))
+
+    with pytest.raises(PayloadError, match="pip install -U polars"):
+        serializer.loads(data.replace(b"_PL_ENUM_VALUES", b"_PL_ENUM_OTHERS"))
 
 
 def test_every_vector_has_its_value() -> None:

@@ -112,6 +112,8 @@ LABELS = {
     "levels, odd": indexed(
         pd.MultiIndex.from_arrays([pd.Categorical(["x", "y"], ["y", "x"]), pd.Index(["u", None], dtype=object)])
     ),
+    "levels, a range": indexed(pd.MultiIndex.from_product([pd.RangeIndex(3), ["x"]])),
+    "levels, empty": indexed(pd.MultiIndex.from_product([DAYS, [1.5]])[:0]),
     "a column like an index": pd.DataFrame({"__index_level_0__": [1]}, index=pd.Index([2])),
 }
 FRAMES = COLUMNS | LABELS

@@ -177,6 +177,15 @@ def test_a_column_that_another_process_would_take_for_an_extension_type_is_refus
         serializer.dumps(pa.schema([field]).empty_table())
 
 
+def test_text_that_is_not_utf8_is_refused_without_quoting_it(serializer: ArrowIPC) -> None:
+    broken = pa.array([b"secret\xff"]).view(pa.string())
+
+    with pytest.raises(SerializationError) as caught:
+        serializer.dumps(pa.table({"a": broken}))
+
+    assert "secret" not in str(caught.value)
+
+
 def test_metadata_that_would_be_lost_is_refused(serializer: ArrowIPC) -> None:
     twice = pa.schema([("a", pa.int8())], metadata=pa.KeyValueMetadata([("k", "1"), ("k", "2")]))
 

@@ -40,8 +40,8 @@ def test_a_flow_that_succeeds_ends_with_0_and_says_where_each_result_lies(termin
 
 
 def test_the_last_line_says_what_the_backend_got_and_it_is_what_the_backend_holds(terminal: Terminal) -> None:
-    done = terminal.run("run", "flows.py:good")
-    held = json.loads(terminal.run("egress", "show", "last", "--json").out)["totals"]
+    done = terminal.call("run", "flows.py:good")
+    held = json.loads(terminal.call("egress", "show", "last", "--json").out)["totals"]
 
     assert done.lines[-1].startswith(f"backend: {held['documents']} documents, {held['bytes'] / 1000:.1f} kB, of which")
     assert f"{held['clear_bytes'] / 1000:.1f} kB in clear" in done.lines[-1]
@@ -61,7 +61,7 @@ def test_a_flow_that_fails_ends_with_1_and_says_why_in_one_line_that_leads_to_th
 
 
 def test_a_traceback_is_shown_when_asked_for_and_only_of_the_users_code(terminal: Terminal) -> None:
-    done = terminal.run("run", "flows.py:bad", "--traceback")
+    done = terminal.call("run", "flows.py:bad", "--traceback")
 
     assert "Traceback (most recent call last)" in done.out
     assert "return number / 0" in done.out
@@ -69,7 +69,7 @@ def test_a_traceback_is_shown_when_asked_for_and_only_of_the_users_code(terminal
 
 
 def test_what_a_task_prints_is_printed_and_each_task_gets_a_line_in_a_pipe(terminal: Terminal) -> None:
-    done = terminal.run("run", "flows.py:good")
+    done = terminal.call("run", "flows.py:good")
 
     assert "the total is computed" in done.lines
     assert re.search(r"^total: Success after \d+ ms$", done.out, re.MULTILINE)
@@ -80,7 +80,7 @@ def test_what_a_task_prints_is_printed_and_each_task_gets_a_line_in_a_pipe(termi
 def test_of_many_tasks_only_failures_and_every_tenth_part_get_a_line(terminal: Terminal) -> None:
     terminal.write("many.py", MANY)
 
-    done = terminal.run("run", "many.py")
+    done = terminal.call("run", "many.py")
 
     assert "150 of 300 tasks finished" in done.lines
     assert len(done.lines) < 20
@@ -111,7 +111,7 @@ def test_a_value_is_json_if_it_parses_and_a_file_may_bring_more(terminal: Termin
         "@flow\ndef given(a, b, c): show(a, b, c)\n",
     )
 
-    done = terminal.run("run", "given.py", 'a={"x": null}', "c=a text", "--parameters", "more.json")
+    done = terminal.call("run", "given.py", 'a={"x": null}', "c=a text", "--parameters", "more.json")
 
     assert "({'x': None}, [True], 'a text')" in done.lines
 
@@ -168,7 +168,7 @@ def test_classes_of_the_file_can_be_pickled_and_its_neighbours_imported_and_its_
         (["leaves.py"], "leaves.py could not be imported: SystemExit: 3 (leaves.py:2)"),
         (["syntax.py"], "syntax.py could not be imported: SyntaxError: "),
         (["builds.py"], "builds.py could not be imported: CycleError: these tasks wait for each other"),
-        (["json.py"], "json.py has the name of the module 'json', which is in use"),
+        (["odd/json.py"], "odd/json.py has the name of the module 'json', which is in use"),
         (["flows.py:good", "rowz=1"], "has no parameter 'rowz'"),
         (["flows.py:good", "rows"], "'rows' is no parameter; write NAME=VALUE"),
         (["flows.py:good", "rows=1", "rows=2"], "the parameter 'rows' is given twice"),
@@ -180,7 +180,8 @@ def test_classes_of_the_file_can_be_pickled_and_its_neighbours_imported_and_its_
 )
 def test_misuse_ends_with_2_and_one_clear_line(terminal: Terminal, arguments: list[str], said: str) -> None:
     terminal.write("text.txt", "no Python")
-    terminal.write("json.py", "")
+    (terminal.folder / "odd").mkdir()
+    terminal.write("odd/json.py", "")
     terminal.write("empty.py", "")
     terminal.write("raises.py", "def f():\n    return {}['a']\nf()\n")
     terminal.write("leaves.py", "import sys\nsys.exit(3)\n")
@@ -191,7 +192,7 @@ def test_misuse_ends_with_2_and_one_clear_line(terminal: Terminal, arguments: li
         "with Flow('f') as flow:\n    flow.add_edge(a, b); flow.add_edge(b, a)\n    flow.validate()\n",
     )
 
-    done = terminal.run("run", *arguments)
+    done = terminal.call("run", *arguments)
 
     assert done.code == 2
     assert done.out == ""
@@ -201,10 +202,10 @@ def test_misuse_ends_with_2_and_one_clear_line(terminal: Terminal, arguments: li
 
 
 def test_nothing_is_recorded_of_a_misuse(terminal: Terminal) -> None:
-    terminal.run("run", "flows.py:good", "rowz=1")
-    terminal.run("run", "flows.py:good", "--executor", "moon")
+    terminal.call("run", "flows.py:good", "rowz=1")
+    terminal.call("run", "flows.py:good", "--executor", "moon")
 
-    assert json.loads(terminal.run("runs", "--json").out) == []
+    assert json.loads(terminal.call("runs", "--json").out) == []
 
 
 def test_ctrl_c_ends_with_130_and_one_line_and_the_run_is_recorded_as_cancelled(terminal: Terminal) -> None:
@@ -221,7 +222,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_the_run_is_recorded_as_cancelled(
     assert done.code == 130
     (line,) = done.err.splitlines()
     assert re.fullmatch(r"strongroom: run [0-9a-f]{32} was cancelled; 0 of 2 tasks had finished", line)
-    told = json.loads(terminal.run("show", "last", "--json").out)
+    told = json.loads(terminal.call("show", "last", "--json").out)
     assert told["state"] == "Cancelled"
     assert {task["task"]: task["state"] for task in told["tasks"]} == {"waits": "Cancelled", "after": "Pending"}
 
@@ -239,7 +240,7 @@ def test_a_task_that_ended_well_while_ctrl_c_was_handled_stays_successful(termin
 
     done = terminal.interrupt("now it waits", "run", "waits.py", "--executor", "threads")
 
-    told = json.loads(terminal.run("show", "last", "--json").out)
+    told = json.loads(terminal.call("show", "last", "--json").out)
     assert (done.code, told["state"]) == (130, "Cancelled")
     assert [state["type"] for state in told["tasks"][0]["states"]] == ["Running", "Success"]
 
@@ -252,9 +253,8 @@ def test_a_reader_that_goes_away_does_not_stop_the_run(terminal: Terminal) -> No
     with process:
         err = process.stderr.read().decode()
 
-    assert process.returncode == 141
-    assert err == ""
-    told = json.loads(terminal.run("show", "last", "--json").out)
+    assert (process.returncode, err) == (0, "")
+    told = json.loads(terminal.call("show", "last", "--json").out)
     assert {task["state"] for task in told["tasks"]} | {told["state"]} == {"Success"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ class _Comparison:
 
 def _parts(value: object) -> str | tuple[object, ...] | None:
     """What pickle would keep of *value*, or None if it cannot keep it."""
+    if isinstance(value, PurePath):
+        # Pickle may keep how a path was put together, which makes no other path.
+        return str(value)
     try:
         reduced = value.__reduce_ex__(_PROTOCOL)
     except Exception:  # the value's own code, which may answer with anything

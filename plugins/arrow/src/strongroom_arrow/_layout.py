@@ -161,6 +161,9 @@ class Description(_Strict, frozen=True, tag="description"):
     rows: Count
     """Arrow does not notice when batches are missing at the end."""
     frame: Frame | None = None
+    """For pandas."""
+    dtypes: tuple[str, ...] | None = None
+    """For polars."""
 
 
 class _Version(msgspec.Struct, frozen=True):

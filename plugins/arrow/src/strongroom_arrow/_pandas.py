@@ -33,8 +33,10 @@ def dump(value: object, sink: BinaryIO) -> None:
     """Write *value*; pyarrow copies those columns that it has to convert."""
     frame = _frame(value)
     layout = _describe(value, frame)
+    # A range as a whole index is metadata, but as one level of several it has to be a column like the others.
+    preserve = None if isinstance(layout.index, Range) else True
     try:
-        table = pa.Table.from_pandas(_flat(frame, layout))
+        table = pa.Table.from_pandas(_flat(frame, layout), preserve_index=preserve)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as exc:
         raise refusal(f"Arrow cannot convert it ({type(exc).__name__})") from exc
     kind: Final = "pandas.Series" if type(value) is pd.Series else "pandas.DataFrame"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from strongroom_arrow._layout import Dtype, Name, PlainDtype
 
-__all__ = ["describe", "describe_index", "describe_name", "restore", "restore_index"]
+__all__ = ["describe", "describe_index", "describe_level", "describe_name", "restore", "restore_index"]
 
 _MASKED: Final[AbstractSet[str]] = frozenset(get_args(MaskedName))
 _NUMPY_KINDS: Final = frozenset("biufmM")
@@ -91,12 +91,16 @@ def describe_index(index: pd.Index, where: str) -> Level | Range:
     Raises:
         SerializationError: it would not come back unchanged.
     """
-    name = describe_name(index.name, where)
     if type(index) is pd.RangeIndex:
-        return Range(name, index.start, index.stop, index.step)
+        return Range(describe_name(index.name, where), index.start, index.stop, index.step)
+    return describe_level(index, where)
+
+
+def describe_level(index: pd.Index, where: str) -> Level:
+    """The same for an index that is no range."""
     if type(index) not in _INDEXES:
         raise refusal(f"{type(index).__name__} is not kept; convert it", where)
-    return Level(name, describe(index, where), _describe_freq(index, where))
+    return Level(describe_name(index.name, where), describe(index, where), _describe_freq(index, where))
 
 
 def restore_index(described: Level | Range, column: pa.ChunkedArray | None) -> pd.Index:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from strongroom_arrow import _streams, _tables
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._layout import Level, Levels, Objects, Range, Text
-from strongroom_arrow._pandas_columns import describe_index, restore_index
+from strongroom_arrow._pandas_columns import describe_index, describe_level, restore_index
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +75,7 @@ def _describe_level(index: pd.MultiIndex, position: int, where: str) -> Level:
     values = index.get_level_values(position)
     if values.dtype != index.levels[position].dtype:
         raise refusal("a missing label turns its dtype into another one", where)
-    level = describe_index(values, where)
-    # Ranges become plain labels in an index of several levels.
-    if isinstance(level, Range):
-        raise refusal("RangeIndex is not kept as a level; convert it", where)
-    return level
+    if type(values) is pd.RangeIndex:
+        # Whether pandas sees a range here depends on the values, and nobody sees it from outside.
+        values = pd.Index(values.to_numpy(), name=values.name)
+    return describe_level(values, where)

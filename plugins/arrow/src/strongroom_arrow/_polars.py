@@ -15,11 +15,14 @@ from strongroom_arrow._layout import VERSION, Description
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from polars._typing import PolarsDataType
+
 __all__ = ["check", "dump", "load"]
 
 _SLICE: Final = 1 << 20
 # The newest layouts of strings are not yet read by every Arrow library.
 _COMPATIBLE: Final = pl.CompatLevel.oldest()
+_POLARS_ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 def check(value: object) -> None:
@@ -31,15 +34,19 @@ def dump(value: object, sink: BinaryIO) -> None:
     """Write *value* in slices: polars copies strings on their way to Arrow."""
     frame = _frame(value)
     kind: Final = "polars.Series" if isinstance(value, pl.Series) else "polars.DataFrame"
-    _streams.write(sink, _schema(frame), _batches(frame), Description(VERSION, kind, frame.height))
+    description = Description(VERSION, kind, frame.height, dtypes=_dtypes(frame))
+    _streams.write(sink, _schema(frame), _batches(frame), description)
 
 
 def load(table: pa.Table, description: Description) -> pl.DataFrame | pl.Series:
     """The value that *table* was made of."""
     try:
         frame = _from_arrow(table)
-    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as exc:
+    except (pa.ArrowException, *_POLARS_ERRORS, ValueError) as exc:
         raise PayloadError("its columns are not those of a polars frame") from exc
+    # An older version does not understand what a newer one says about categories, and silently makes less of it.
+    if _dtypes(frame) != description.dtypes:
+        raise PayloadError("this version of polars reads a column as another type; pip install -U polars")
     if description.kind == "polars.DataFrame":
         return frame
     if frame.width != 1:
@@ -72,13 +79,31 @@ def _schema(frame: pl.DataFrame) -> pa.Schema:
         try:
             table = column.to_frame().to_arrow(compat_level=_COMPATIBLE)
             same = _from_arrow(table).schema == {column.name: column.dtype}
-        except (pa.ArrowException, pl.exceptions.PolarsError) as exc:
+        except (pa.ArrowException, *_POLARS_ERRORS) as exc:
             raise refusal(f"Arrow has no type for {column.dtype}", place) from exc
         if not same:
             # Such as Python objects, whose addresses polars would write.
             raise refusal(f"a column of {column.dtype} would come back as another type", place)
         fields.append(table.schema.field(0))
     return pa.schema(fields)
+
+
+def _dtypes(frame: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(_signature(dtype) for dtype in frame.dtypes)
+
+
+def _signature(dtype: pl.DataType) -> str:
+    """The classes that *dtype* is made of, such as ``List(Enum)``; Arrow keeps the rest."""
+    name = dtype.base_type().__name__
+    if isinstance(dtype, pl.Struct):
+        return f"{name}({', '.join(_signature(_instance(field.dtype)) for field in dtype.fields)})"
+    if isinstance(dtype, pl.List | pl.Array):
+        return f"{name}({_signature(_instance(dtype.inner))})"
+    return name
+
+
+def _instance(dtype: PolarsDataType) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
 
 
 def _batches(frame: pl.DataFrame) -> Iterator[pa.RecordBatch]:

@@ -41,6 +41,8 @@ def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], de
         told = schema.with_metadata({**(schema.metadata or {}), _layout.KEY: _layout.encode(description)})
         writer = pa.ipc.new_stream(Pieces(sink), told)
         for part in parts:
+            # What would be found invalid when it is read had better not be written.
+            part.validate(full=True)
             writer.write_batch(part)
         # Only here, not in a `with`: a stream that broke off must not get its end mark.
         writer.close()
@@ -85,7 +87,12 @@ def batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
 
 
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    rows = min(_MAX_ROWS, max(1, batch.num_rows * _SLICE // max(1, batch.nbytes)))
+    try:
+        size = batch.nbytes
+    except pa.ArrowTypeError:
+        # Before version 24, Arrow could not tell how much of its buffers a slice of views needs.
+        size = batch.get_total_buffer_size()
+    rows = min(_MAX_ROWS, max(1, batch.num_rows * _SLICE // max(1, size)))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
 

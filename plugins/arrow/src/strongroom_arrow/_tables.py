@@ -27,7 +27,7 @@ def dump(value: object, sink: BinaryIO) -> None:
     # What has to come back in one piece is written in one.
     parts = table.to_batches() if isinstance(value, pa.RecordBatch | pa.Array) else []
     description = Description(VERSION, _kind(value), table.num_rows)
-    _streams.write(sink, table.schema, _streams.batches(table), description)
+    _streams.write(sink, table.schema, parts or _streams.batches(table), description)
 
 
 def load(table: pa.Table, description: Description) -> object:

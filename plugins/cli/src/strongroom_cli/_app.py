@@ -40,7 +40,7 @@ def start() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows its code; that is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python opened for us
-    _add_commands_of_plugins(sys.argv[1:])
+    _run_command_of_plugin(sys.argv[1:])
     app(prog_name="strongroom")
 
 
@@ -147,15 +147,16 @@ def plugins(
 
 
 @reported
-def _add_commands_of_plugins(arguments: list[str]) -> None:
-    """Add the command that is called, if a plugin brings it. To look costs loading plugins, so ours come first."""
-    name = next((each for each in arguments if not each.startswith("-")), None)
+def _run_command_of_plugin(arguments: list[str]) -> None:
+    """Run the command that is called, and leave, if a plugin brings it."""
+    name = arguments[0] if arguments else "-"
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    if name is None or name == "egress" or name in own:
+    # To look among the plugins is to load them all, so ours come first.
+    if name.startswith("-") or name in own or name == "egress":
         return
     from strongroom.project import Project
 
     target = Project.open().plugins.commands().get(name)
     if target is not None:
         module, _, attribute = target.partition(":")
-        app.add_typer(getattr(import_module(module), attribute), name=name)
+        getattr(import_module(module), attribute)(args=arguments[1:], prog_name=f"strongroom {name}")

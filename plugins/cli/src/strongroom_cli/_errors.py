@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-__all__ = ["BROKEN_PIPE", "FAILED", "INTERRUPTED", "MISUSED", "CommandError", "complain", "printable", "reported"]
+__all__ = [
+    "BROKEN_PIPE",
+    "FAILED",
+    "INTERRUPTED",
+    "MISUSED",
+    "CommandError",
+    "complain",
+    "printable",
+    "reported",
+    "silence",
+]
 
 FAILED = 1
 MISUSED = 2
@@ -49,6 +59,11 @@ def complain(message: str) -> None:
     print(f"strongroom: error: {printable(message)}", file=sys.stderr)  # noqa: T201
 
 
+def silence() -> None:
+    """Let everything that is printed from now on, and what is still buffered, go nowhere: its reader is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def reported(command: Callable[P, None]) -> Callable[P, None]:
     """*command*, ending with one clear line and the right exit code whatever it raises."""
 
@@ -61,7 +76,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             print("strongroom: interrupted", file=sys.stderr)  # noqa: T201
             raise SystemExit(INTERRUPTED) from None
         except BrokenPipeError:
-            _leave_quietly()
+            # End like any program whose reader went away.
+            silence()
+            raise SystemExit(BROKEN_PIPE) from None
         except Exception as exc:  # a plugin or a bug of ours: the user gets a line, and a way to see more
             _report(exc, with_traceback=bool(kwargs.get("traceback")))
 
@@ -85,10 +102,3 @@ def _report(exc: Exception, *, with_traceback: bool) -> NoReturn:
         message, code = f"{type(exc).__name__}: {exc}; add --traceback to see where", FAILED
     complain(message)
     raise SystemExit(code)
-
-
-def _leave_quietly() -> NoReturn:
-    """End like any program whose reader went away."""
-    # What is still buffered would be written once more at exit, and complained about.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(BROKEN_PIPE)

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from strongroom_cli._errors import printable
+from strongroom_cli._errors import printable, silence
 from strongroom_cli._output import duration, state_text
 from strongroom_cli._problems import Problem
 
@@ -124,6 +124,8 @@ class _Lines:
             self._print(f"{finished} of {self._watch.total} tasks finished")
 
     def _print(self, line: str) -> None:
-        # The reader may be gone. That is no reason for a task to fail, and the summary will notice it.
-        with contextlib.suppress(BrokenPipeError):
+        try:
             print(printable(line), flush=True)  # noqa: T201
+        except BrokenPipeError:
+            # That nobody reads any more is no reason for a task to fail: neither here nor when it prints.
+            silence()
