@@ -235,6 +235,23 @@ def test_a_veto_of_the_run_itself_stops_it_before_it_starts(plugin: Callable[[ob
     assert done == []
 
 
+def test_a_veto_does_not_stand_in_the_way_of_an_interrupt(plugin: Callable[[object], None], recorded: Recorded) -> None:
+    class NothingOfTheEnd:
+        @hookimpl
+        def strongroom_outgoing(self, document: Document) -> None:
+            if document.type in {"Cancelled", "Failed"}:
+                raise PermissionError
+
+    plugin(NothingOfTheEnd())
+    with Flow("flow") as flow:
+        a_task(raises(KeyboardInterrupt()), name="stops")()
+
+    with pytest.raises(KeyboardInterrupt):
+        flow.run()
+
+    assert types(recorded()) == ["Running", "Running"]
+
+
 # The backend.
 
 

@@ -90,6 +90,8 @@ NEVER_SENT: dict[str, Callable[[], Canary]] = {
     "value, number": digits,
     "value, bytes": octets,
     "value, key": letters,
+    "result that is a text": accented,
+    "result that is a number": digits,
     "constant input": letters,
     "log line": letters,
     "printed line": accented,
@@ -170,6 +172,8 @@ def _succeeds(told: Secrets, folder: Path) -> Flow:
     with Flow("succeeds", result_storage=folder / str(told["storage of a flow"])) as flow:
         given = [Parameter("first"), Parameter("second"), Parameter("third", told["parameter, default"])]
         says(told["name of a task run"], *given)
+        a_task(lambda: told["result that is a text"], name="text")()
+        a_task(lambda: told["result that is a number"], name="number")()
     return flow
 
 

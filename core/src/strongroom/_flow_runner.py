@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import queue
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom._task_runner import TaskRunner
 from strongroom.context import context
+from strongroom.errors import EgressError
 from strongroom.states import Cancelled, Failed, Pending, Running, Scheduled, State, Success
 
 if TYPE_CHECKING:
@@ -127,7 +129,9 @@ class FlowRunner:
         """Write down that the run ends here."""
         message = f"stopped by {type(error).__name__}"
         for task in self._running - self._came_back():
-            self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name)
+            # What ended the run is worth more than the news that a plugin did not let this out.
+            with contextlib.suppress(EgressError):
+                self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name)
         kind = Cancelled if not isinstance(error, Exception) else Failed
         self._change(state, kind(message, result=error), handlers)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,7 @@ VALUES: dict[str, object] = {
             "o": pd.Series(["x", None], dtype=object),
             "m": pd.Series([1, None], dtype="Int8"),
             "c": pd.Categorical(["u", None], pd.Index(["v", "u"], dtype=object), ordered=True),
-            "z": pd.to_datetime(["2013-01-01", None]).as_unit("us").tz_localize("America/New_York"),
+            "z": pd.to_datetime(["2013-01-01", None]).as_unit("us").tz_localize(zoneinfo.ZoneInfo("America/New_York")),
             "u": pd.to_datetime(["2013-01-01", None]).as_unit("ns").tz_localize(dt.UTC),
             "p": pd.Series([[1], None], dtype=pd.ArrowDtype(pa.list_(pa.int8()))),
         },

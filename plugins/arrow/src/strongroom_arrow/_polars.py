@@ -22,6 +22,7 @@ __all__ = ["check", "dump", "load"]
 _SLICE: Final = 1 << 20
 # The newest layouts of strings are not yet read by every Arrow library.
 _COMPATIBLE: Final = pl.CompatLevel.oldest()
+_ARRAYS_ARE_WHOLE: Final = int(pl.__version__.partition(".")[0]) > 1
 _POLARS_ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
@@ -76,6 +77,8 @@ def _schema(frame: pl.DataFrame) -> pa.Schema:
     fields: list[pa.Field] = []
     for column in frame.head(0).iter_columns():
         place = f"$[{column.name!r}]"
+        if "Array(" in _signature(column.dtype) and not _ARRAYS_ARE_WHOLE:
+            raise refusal("before version 2, polars exports slices of arrays wrongly; pip install -U polars", place)
         try:
             table = column.to_frame().to_arrow(compat_level=_COMPATIBLE)
             same = _from_arrow(table).schema == {column.name: column.dtype}

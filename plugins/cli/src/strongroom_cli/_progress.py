@@ -47,7 +47,10 @@ def drawn(watch: Watch, console: Console) -> Iterator[None]:
 
     def tell(task: Task, old: State, new: State) -> None:
         # Of other failures the summary tells; why a task was run again would be forgotten.
-        if new.is_retrying():
+        if not new.is_retrying():
+            return
+        # A terminal may go away. That is no reason for a task to fail.
+        with contextlib.suppress(OSError):
             console.print(Text(printable(_line(task, new, explained(old)))), soft_wrap=True)
 
     few = watch.total <= min(_MOST_ROWS, console.height - _MARGIN)
@@ -126,6 +129,6 @@ class _Lines:
     def _print(self, line: str) -> None:
         try:
             print(printable(line), flush=True)  # noqa: T201
-        except BrokenPipeError:
+        except OSError:
             # That nobody reads any more is no reason for a task to fail: neither here nor when it prints.
             silence()

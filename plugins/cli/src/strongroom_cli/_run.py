@@ -83,7 +83,7 @@ def _run(
 
 @contextlib.contextmanager
 def _watched(project: Project, watch: Watch) -> Iterator[None]:
-    # A name that no installed plugin can have, since those are names of modules' entry points without a space.
+    # With a space in it, so that it is the name of no installed plugin.
     name = "progress of this run"
     project.plugins.add(name, watch)
     try:
@@ -97,7 +97,8 @@ def _shown(watch: Watch, output: Output | None) -> contextlib.AbstractContextMan
         return contextlib.nullcontext()
     from strongroom_cli import _progress
 
-    return _progress.drawn(watch, output.console) if output.console.is_terminal else _progress.told(watch)
+    # Not what rich takes for a terminal: colours can be forced into a pipe, a display would be a mess there.
+    return _progress.drawn(watch, output.console) if sys.stdout.isatty() else _progress.told(watch)
 
 
 def _say_cancelled(watch: Watch) -> None:

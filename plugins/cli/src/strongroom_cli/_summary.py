@@ -42,6 +42,8 @@ class Summary:
         """Print it for people: all tasks, or of very many those that did not succeed."""
         run_id, name = self.watch.run_id, type(self.state).__name__
         output.line(Text.assemble(f"run {run_id} of {printable(self.flow.name)}: ", state_text(name), self._time()))
+        if not self.state.is_finished() and self.state.message:
+            output.line(self.state.message)
         output.line()
         rows = list(self._tasks())
         if len(rows) > _MOST_ROWS:
