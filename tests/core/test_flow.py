@@ -362,3 +362,25 @@ def test_what_cannot_be_kept_did_not_succeed() -> None:
     assert state.is_failed()
     assert "broken" in state.message
     assert "hunter2" not in state.message
+
+
+def test_a_plugin_that_is_only_told_cannot_stop_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    from strongroom import hookimpl
+    from strongroom.project import Project
+
+    class Listener:
+        @hookimpl
+        def strongroom_state_changed(self, new: object) -> None:
+            raise ZeroDivisionError
+
+    plugins = Project.open().plugins
+    plugins.add("listener", Listener())
+    with Flow("f") as f:
+        one()
+
+    try:
+        assert f.run(backend=MemoryBackend()).is_successful()
+    finally:
+        plugins.remove("listener")
+
+    assert "ZeroDivisionError in strongroom_state_changed" in caplog.text

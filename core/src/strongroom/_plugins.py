@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["PluginInfo", "Plugins", "entry_points", "installed_plugins"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger("strongroom")
 
 # An id is written into records, between slashes, and read wherever they go.
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -204,15 +207,20 @@ class Plugins:
 
     def state_changed(self, subject: object, old: object, new: object) -> None:
         """Tell the plugins that *subject* went from *old* to *new*."""
-        self.load_all()
-        if self._hook.strongroom_state_changed.get_hookimpls():
-            self._hook.strongroom_state_changed(subject=subject, old=old, new=new)
+        self._notify(self._hook.strongroom_state_changed, subject=subject, old=old, new=new)
 
     def result_written(self, receipt: object) -> None:
         """Tell the plugins that a result was written."""
+        self._notify(self._hook.strongroom_result_written, receipt=receipt)
+
+    def _notify(self, hook: pluggy.HookCaller, **news: object) -> None:
         self.load_all()
-        if self._hook.strongroom_result_written.get_hookimpls():
-            self._hook.strongroom_result_written(receipt=receipt)
+        if not hook.get_hookimpls():
+            return
+        try:
+            hook(**news)
+        except Exception as exc:  # a plugin's own code: who is only told of something has no say in it
+            _log.warning("a plugin raised %s in %s; the run goes on", type(exc).__name__, hook.name)
 
     def add(self, name: str, plugin: object) -> None:
         """Use *plugin*, an object of this process rather than an installed module."""

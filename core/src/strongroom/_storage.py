@@ -33,7 +33,8 @@ class Storage(Protocol):
     def create(self, key: str) -> AbstractContextManager[BinaryIO]:
         """A file whose bytes lie under *key* once the block ends, replacing what was there, durably.
 
-        If the block raises, or the process dies, *key* is as it was.
+        If the block raises, or the process dies, *key* is as it was: never half of one and half of the other. If only
+        the last step fails, which makes the new name durable, an error is raised although the new bytes are in place.
         """
         ...
 
