@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import pytest
+
+from strongroom import Backend, Envelope
+from strongroom.project import Project
+from strongroom_cli._history import read_history
 
 from .terminal import Terminal
 
@@ -44,6 +48,7 @@ def test_no_runs_are_no_error(terminal: Terminal) -> None:
 def test_a_run_is_found_by_its_id_by_the_beginning_of_it_and_as_the_last_one(lived: Terminal) -> None:
     newest, _ = json.loads(lived.call("runs", "--json").out)
     shortest = lived.call("runs").lines[1].split()[0]
+    assert len(shortest) == 8
 
     found = {
         json.loads(lived.call("show", name, "--json").out)["run_id"] for name in ("last", newest["run_id"], shortest)
@@ -135,6 +140,40 @@ def test_a_document_of_another_run_does_not_pass_for_one_of_this(copy_of_lived: 
     assert "number 2 of the run itself, which calls itself 'Success'" in done.err
 
 
+class Lying(Backend):
+    """A backend that answers with the genuine documents of another run, or of another task."""
+
+    id = "lying"
+
+    def __init__(self, envelopes: Sequence[Envelope]) -> None:
+        self._envelopes = envelopes
+
+    def append(self, envelopes: Sequence[Envelope]) -> None:
+        raise NotImplementedError
+
+    def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
+        raise NotImplementedError
+
+    def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
+        yield from self._envelopes
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_is_genuine_but_was_not_asked_for_does_not_pass(lived: Terminal) -> None:
+    bad, _ = json.loads(lived.call("runs", "--json").out)
+    project = Project.open(lived.environment(), lived.folder)
+    with project.open_backend() as backend:
+        envelopes = list(backend.read(bad["run_id"]))
+
+    of_another_run = read_history(project, Lying(envelopes), "0" * 32)
+    of_another_task = read_history(project, Lying(envelopes), bad["run_id"], task="number")
+
+    assert len(of_another_run.unopened) == len(envelopes)
+    assert [each.label for each in of_another_task.tasks] == ["number"]
+
+
 def test_a_run_whose_process_died_is_running_as_far_as_anybody_knows(terminal: Terminal) -> None:
     terminal.write(
         "dies.py",
@@ -161,8 +200,9 @@ def test_a_backend_that_keeps_nothing_is_named_rather_than_looked_into(lived: Te
     assert "to keep it: pip install strongroom-sql" in done.err
 
 
-def test_a_list_that_is_cut_off_by_its_reader_ends_quietly(lived: Terminal) -> None:
-    process = lived.start("runs")
+@pytest.mark.parametrize("arguments", [["runs"], ["runs", "--json"]])
+def test_a_list_that_is_cut_off_by_its_reader_ends_quietly(lived: Terminal, arguments: list[str]) -> None:
+    process = lived.start(*arguments)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

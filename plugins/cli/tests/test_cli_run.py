@@ -60,6 +60,14 @@ def test_a_flow_that_fails_ends_with_1_and_says_why_in_one_line_that_leads_to_th
     assert "Traceback" not in done.out + done.err
 
 
+def test_an_error_that_does_not_come_from_the_users_code_is_not_given_a_line_of_ours(terminal: Terminal) -> None:
+    done = terminal.call("run", "flows.py:bad")
+
+    (row,) = [line for line in done.lines if line.startswith("never ")]
+    assert row.split()[1] == "TriggerFailed"
+    assert ".py" not in row
+
+
 def test_a_traceback_is_shown_when_asked_for_and_only_of_the_users_code(terminal: Terminal) -> None:
     done = terminal.call("run", "flows.py:bad", "--traceback")
 
@@ -136,23 +144,25 @@ def test_what_is_no_json_arrives_as_text(text: str) -> None:
 def test_classes_of_the_file_can_be_pickled_and_its_neighbours_imported_and_its_main_block_does_not_run(
     terminal: Terminal,
 ) -> None:
-    terminal.write("beside.py", "NUMBER = 41\n")
+    (terminal.folder / "elsewhere").mkdir()
+    terminal.write("elsewhere/beside.py", "NUMBER = 41\n")
     terminal.write(
-        "pickles.py",
-        "import beside\n"
+        "elsewhere/pickles.py",
+        "import beside\nprint('the file is imported')\n"
         "from strongroom import Flow, task\n"
         "class Point:\n    x = beside.NUMBER\n"
         '@task(result_serializer="pickle", cache_result_in_memory=False)\ndef make(): return Point()\n'
-        "@task\ndef use(point): print(type(point) is Point, point.x)\n"
+        "@task\ndef use(point): print(type(point) is Point, point.x, __name__)\n"
         'with Flow("pickles") as flow: use(make())\n'
         'if __name__ == "__main__": print("main ran")\n',
     )
 
-    done = terminal.run("run", "pickles.py", "--executor", "threads")
+    done = terminal.run("run", "elsewhere/pickles.py", "--executor", "threads")
 
     assert done.code == 0
-    assert "True 41" in done.lines
+    assert "True 41 pickles" in done.lines
     assert "main ran" not in done.out
+    assert done.lines.count("the file is imported") == 1
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def test_a_terminal_gets_a_display_that_is_taken_away_and_prints_come_out_above_
 def test_half_a_line_that_a_task_prints_is_not_lost(terminal: Terminal) -> None:
     terminal.write(
         "half.py",
-        "from strongroom import Flow, task\n@task\ndef half(): print('half a line', end='')\n"
+        "import sys\nfrom strongroom import Flow, task\nkept = []\n"
+        "@task\ndef half():\n    kept.append(sys.stdout)\n    print('half a line', end='')\n"
         "with Flow('half') as flow: half()\n",
     )
 
@@ -83,10 +84,8 @@ def test_what_is_printable_stays_as_it_is_and_nothing_else_is_left(text: str) ->
 
 
 def drawn(width: int, *rows: tuple[str, ...]) -> list[str]:
-    output = Output()
     file = io.StringIO()
-    output.console, output.width = Console(file=file, width=width), width
-    output.table(("task", "size", "result"), rows, right=("size",))
+    Output(Console(file=file, width=width)).table(("task", "size", "result"), rows, right=("size",))
     return file.getvalue().splitlines()
 
 
@@ -102,13 +101,12 @@ def test_a_table_of_wide_characters_is_aligned_by_what_they_take() -> None:
     assert drawn(60, ("日本", "1 B", "x"), ("abcd", "2 B", "y"))[1:] == ["日本   1 B  x", "abcd   2 B  y"]
 
 
-def test_pieces_are_kept_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    output = Output()
-    output.width = 12
+def test_pieces_are_kept_whole() -> None:
+    file = io.StringIO()
 
-    output.pieces([Text("one=1"), Text("two=2"), Text("three=3")])
+    Output(Console(file=file, width=12)).pieces([Text("one=1"), Text("two=2"), Text("three=3")])
 
-    assert capsys.readouterr().out.splitlines() == ["one=1  two=2", "three=3"]
+    assert file.getvalue().splitlines() == ["one=1  two=2", "three=3"]
 
 
 @pytest.mark.parametrize(

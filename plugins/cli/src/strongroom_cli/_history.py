@@ -63,7 +63,7 @@ def find_run(backend: Backend, text: str) -> str:
 
 def short_id(backend: Backend, run_id: str) -> str:
     """The shortest beginning of *run_id*, from 8 digits on, that means no other run."""
-    for length in range(1, len(run_id)):
+    for length in range(_SHORTEST, len(run_id)):
         if len(backend.runs(prefix=run_id[:length], limit=2)) == 1:
             return run_id[:length]
     return run_id

@@ -58,12 +58,11 @@ class _Console(Console):
 class Output:
     """Standard output: coloured on a terminal, as wide as that is, and of any width in a pipe."""
 
-    def __init__(self) -> None:
-        self.console = _Console(highlight=False, markup=False, emoji=False)
-        if not self.console.is_terminal and not os.environ.get("COLUMNS"):
-            # Nobody looks at the right edge of a pipe, and what reads from it wants whole lines.
-            self.console.width = _NO_WIDTH
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or _standard_output()
         self.width = self.console.width
+        # Without colours there is nothing for rich to do, and a run of many tasks has many lines.
+        self._is_plain = self.console.color_system is None and not self.console.is_terminal
 
     def line(self, text: str | Text = "", *, style: str = "", indent: str = "") -> None:
         """Print *text*, broken between words where it is too long.
@@ -74,7 +73,7 @@ class Output:
         free = self.width - len(indent)
         fits = all(cell_len(word) <= free for word in shown.plain.split())
         for line in shown.wrap(self.console, free) if fits and _width(shown) > free else [shown]:
-            self.console.print(Text(indent).append_text(line), soft_wrap=True)
+            self._print(Text(indent).append_text(line))
 
     def pieces(self, pieces: Iterable[Text], indent: str = "") -> None:
         """Print *pieces* beside each other, going to the next line where the next one would not be whole."""
@@ -89,7 +88,13 @@ class Output:
 
     def text(self, text: str) -> None:
         """Print *text*, which has lines of its own."""
-        self.console.print(Text(printable(text, keep="\n")), soft_wrap=True)
+        self._print(Text(printable(text, keep="\n")))
+
+    def _print(self, text: Text) -> None:
+        if self._is_plain:
+            self.console.file.write(f"{text.plain}\n")
+        else:
+            self.console.print(text, soft_wrap=True)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = ()) -> None:
         """Print *rows* below their *heads*, those named in *right* aligned to the right.
@@ -123,6 +128,14 @@ class Output:
         self.pieces([Text(f"{head} ", style="dim").append_text(cell) for head, cell in cells], indent=_GAP)
         for note in row[len(heads) :]:
             self.line(note, indent=_GAP)
+
+
+def _standard_output() -> Console:
+    console = _Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        # Nobody looks at the right edge of a pipe, and what reads from it wants whole lines.
+        console.width = _NO_WIDTH
+    return console
 
 
 def _width(text: Text) -> int:
