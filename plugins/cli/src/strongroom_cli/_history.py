@@ -182,10 +182,9 @@ def _history(run_id: str, documents: Sequence[Document], unopened: Sequence[Enve
     )
     run = places.pop(("", -1), {})
     opening = next((each for each in run.values() if isinstance(each, RunDocument)), None)
-    for slug in opening.tasks if opening else ():
-        if not any(task == slug for task, _ in places):
-            places[slug, -1] = {}
     order = {slug: number for number, slug in enumerate(opening.tasks if opening else ())}
+    for slug in order.keys() - {task for task, _ in places}:
+        places[slug, -1] = {}
     tasks = sorted(places, key=lambda place: (order.get(place[0], len(order)), place))
     return History(
         run_id,

@@ -70,7 +70,7 @@ def _parts(envelopes: Sequence[Envelope], most: int) -> Iterator[Sequence[Envelo
 
 def _compile(dialect: sa.Dialect, rows: int) -> str:
     """An INSERT for *rows* rows that leaves alone what is there, with the placeholders of *dialect*."""
-    one_row = {name: sa.bindparam(name) for name in FIELDS}
+    one_row: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in FIELDS}
     statement = insert(documents).values(one_row).on_conflict_do_nothing(index_elements=_identity)
     head, values, tail = str(statement.compile(dialect=dialect)).partition(" VALUES ")
     row, bracket, rest = tail.partition(")")
