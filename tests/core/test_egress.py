@@ -155,10 +155,24 @@ def test_a_plugin_that_raises_keeps_the_document_here() -> None:
     assert not sent
 
 
-@pytest.mark.parametrize("answer", [RUN, "text", msgspec.structs.replace(STATE, task="other")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        RUN,
+        "text",
+        msgspec.structs.replace(STATE, task="other"),
+        msgspec.structs.replace(STATE, name=STATE.message),
+        msgspec.structs.replace(STATE, type="Success"),
+    ],
+)
 def test_a_plugin_cannot_make_it_another_document(answer: object) -> None:
-    with pytest.raises(EgressError, match="another type or identity"):
+    with pytest.raises(EgressError, match="changed the type"):
         _send(STATE, _plugin(lambda _: answer))
+
+
+def test_what_no_reader_would_open_is_not_sent() -> None:
+    with pytest.raises(EgressError, match="too many to be opened again"):
+        _send(msgspec.structs.replace(STATE, message="x" * (64 << 20)))
 
 
 def test_an_exception_becomes_inert_data_without_source_or_locals() -> None:
@@ -257,6 +271,28 @@ def test_a_full_outbox_waits_for_a_slow_backend() -> None:
         watcher.join()
 
     assert most <= 8192
+
+
+def test_what_comes_after_the_end_is_refused() -> None:
+    outbox = Outbox(MemoryBackend())
+    with outbox:
+        pass
+
+    with pytest.raises(BackendError, match="has ended"):
+        outbox.put(_envelopes(1)[0])
+
+
+def test_a_backend_that_ends_the_thread_is_noticed() -> None:
+    class Exits(MemoryBackend):
+        def append(self, envelopes: Sequence[Envelope]) -> None:
+            raise SystemExit
+
+    def send() -> None:
+        with Outbox(Exits()) as outbox:
+            outbox.put(_envelopes(1)[0])
+
+    with pytest.raises(BackendError, match="1 documents"):
+        send()
 
 
 def test_what_is_lost_is_said() -> None:

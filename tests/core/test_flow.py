@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, Parameter, context, flow, signals, states, task, triggers
+from strongroom import Flow, Parameter, ThreadExecutor, context, flow, signals, states, task, triggers
 from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import BackendError, DefinitionError, NotSupportedError, ParameterError
 
@@ -384,3 +384,30 @@ def test_a_plugin_that_is_only_told_cannot_stop_a_run(caplog: pytest.LogCaptureF
         plugins.remove("listener")
 
     assert "ZeroDivisionError in strongroom_state_changed" in caplog.text
+
+
+def test_an_executor_is_used_by_one_run_at_a_time() -> None:
+    executor = ThreadExecutor(2)
+    with Flow("inner") as inner:
+        one()
+
+    @task
+    def nested() -> object:
+        return inner.run(executor=executor, backend=MemoryBackend())
+
+    with Flow("outer") as outer:
+        result = nested()
+
+    state = outer.run(executor=executor, backend=MemoryBackend()).result[result]  # type: ignore[index]
+    assert "in use by another run" in str(state.result)
+
+
+def test_a_message_that_is_no_text_becomes_one() -> None:
+    @task
+    def says() -> None:
+        raise signals.FAIL(404)  # type: ignore[arg-type]
+
+    with Flow("f") as f:
+        said = says()
+
+    assert f.run(backend=MemoryBackend()).result[said].message == "404"  # type: ignore[index]

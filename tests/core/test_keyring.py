@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import stat
 import threading
 from typing import TYPE_CHECKING
@@ -93,6 +94,12 @@ def test_no_secret_shows() -> None:
     for text in (repr(key), repr(Keyring([key])), str(key)):
         assert SECRET.hex() not in text
         assert repr(SECRET)[2:-1] not in text
+
+
+def test_keys_do_not_go_into_a_pickle() -> None:
+    for secret in (Key(SECRET), Keyring([Key(SECRET)])):
+        with pytest.raises(KeyringError, match="not pickled"):
+            pickle.dumps(secret)
 
 
 def test_purposes_have_different_subkeys() -> None:

@@ -8,12 +8,15 @@ import errno
 import os
 import pickle
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+import fsspec
 import pytest
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from strongroom import _local_storage
 from strongroom._plugins import Plugins
+from strongroom._storage import open_storage
 from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
 from strongroom.errors import (
     DamagedError,
@@ -238,6 +241,108 @@ def test_other_file_systems_work_too() -> None:
     assert list(store.keys("nothing")) == []
     with pytest.raises(NotFoundError):
         store.read("nothing")
+
+
+class Bucket(AbstractFileSystem):
+    """Objects as stores have them: an upload is what was there before until its last part."""
+
+    protocol = "bucket-of-a-test"
+    cachable = False
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def info(self, path: str, **_: object) -> dict[str, object]:
+        path = self._strip_protocol(path)
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        return {"name": path, "size": len(self.objects[path]), "type": "file"}
+
+    def _open(self, path: str, mode: str = "rb", **_: object) -> AbstractBufferedFile:
+        return BucketFile(self, path, mode, block_size=1 << 20)
+
+
+class BucketFile(AbstractBufferedFile):
+    parts = b""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return self.fs.objects[self.path][start:end]
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.parts += self.buffer.getvalue()
+        if final:
+            self.fs.objects[self.path] = self.parts
+        return True
+
+    def discard(self) -> None:
+        self.parts = b""
+
+
+@pytest.fixture
+def bucket() -> ResultStore:
+    fsspec.register_implementation(Bucket.protocol, Bucket, clobber=True)
+    Bucket.objects.clear()
+    return _store("bucket-of-a-test://results", Literal())
+
+
+def test_stores_whose_files_read_no_lines_work_too(bucket: ResultStore) -> None:
+    bucket.write("x" * 3_000_000, "key")
+
+    assert bucket.exists("key")
+    assert bucket.read("key").result == "x" * 3_000_000
+
+
+def test_an_upload_that_is_interrupted_leaves_what_was_there(
+    bucket: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.write("old", "key")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BucketFile, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bucket.write("new", "key")
+
+    assert bucket.read("key").result == "old"
+
+
+def test_a_folder_with_a_space_can_be_opened_again_by_its_url(tmp_path: Path) -> None:
+    store = _store(tmp_path / "my results %20", Literal())
+    store.write([1], "key")
+
+    assert _store(store.url, Literal()).read("key").result == [1]
+
+
+def test_a_record_of_another_size_is_refused_before_it_is_read(store: ResultStore) -> None:
+    receipt = store.write("value", "key")
+    with _file(store, "key").open("ab") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(DamagedError):
+        store.read("key", size=receipt.size)
+
+
+def test_a_planted_pipe_is_not_waited_for(store: ResultStore) -> None:
+    store.write("value", "key")
+    os.mkfifo(_file(store, "pipe"))
+
+    with pytest.raises(PermanentStorageError, match="not a file"):
+        store.read("pipe")
+
+
+def test_a_store_is_pickled_without_its_keys(store: ResultStore) -> None:
+    pickled = pickle.dumps(store)
+
+    again = pickle.loads(pickled)
+
+    assert (again.url, again.chain) == (store.url, "literal")
+
+
+def test_a_user_in_a_url_is_no_credential() -> None:
+    with pytest.raises(SettingsError, match="credentials"):
+        open_storage("abfs://container:secret@account.example/results")
+    with pytest.raises(SettingsError, match="no storage of the kind"):
+        open_storage("nobody-has-this://container@account.example/results")
 
 
 def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:

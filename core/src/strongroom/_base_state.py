@@ -51,7 +51,7 @@ class BaseState:
         context: Mapping[str, object] | None = None,
         cached_inputs: Mapping[str, Result] | None = None,
     ) -> None:
-        put(self, "message", message)
+        put(self, "message", message if message is None else str(message))
         put(self, "_result", result if isinstance(result, Result) else Result(result))
         put(self, "context", MappingProxyType(dict(context)) if context else _EMPTY)
         put(self, "cached_inputs", MappingProxyType(dict(cached_inputs)) if cached_inputs else _EMPTY)

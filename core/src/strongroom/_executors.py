@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SyncExecutor", "ThreadExecutor"]
 
 _CLOSED = "this executor is not open; use it in a `with` block"
+_IN_USE = "this executor is in use by another run; give each run one of its own"
 
 
 class SyncExecutor(Executor):
@@ -30,6 +31,8 @@ class SyncExecutor(Executor):
         self._open = False
 
     def __enter__(self) -> Self:
+        if self._open:
+            raise RuntimeError(_IN_USE)
         self._open = True
         return self
 
@@ -61,6 +64,8 @@ class ThreadExecutor(Executor):
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
+        if self._pool is not None:
+            raise RuntimeError(_IN_USE)
         self._pool = ThreadPoolExecutor(self._max_workers, thread_name_prefix="strongroom-task")
         return self
 

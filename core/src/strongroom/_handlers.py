@@ -41,7 +41,11 @@ class StoredHandler(ResultHandler):
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
         if not isinstance(reference, Mapping) or reference.get("storage") != self._store.url:
             raise DamagedError(self._store.url)
-        return self._store.read(str(reference["key"]), object_=str(reference["object"])).result
+        key, object_, size = (reference.get(name) for name in ("key", "object", "size"))
+        if not isinstance(size, int):
+            raise DamagedError(self._store.url)
+        with self._store.read(str(key), object_=str(object_), size=size) as record:
+            return record.result
 
 
 class JSONHandler(ResultHandler):

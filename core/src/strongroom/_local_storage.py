@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._storage import check_key
@@ -75,14 +76,20 @@ class LocalStorage:
     def open(self, key: str) -> tuple[BinaryIO, int]:
         path = self._path(key)
         with _storage_errors(str(path)):
-            file = path.open("rb")
-        return file, os.fstat(file.fileno()).st_size
+            # Without waiting: whoever can write to the storage could put a pipe there that nobody ever writes to.
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            file.close()
+            raise PermanentStorageError(str(path), "it is not a file")
+        return file, status.st_size
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
     def list(self, prefix: str) -> Iterator[str]:
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+        folder = self._path(prefix)
+        with contextlib.suppress(NotFoundError), _storage_errors(str(folder)), os.scandir(folder) as entries:
             yield from (f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
 
     def _path(self, key: str) -> Path:

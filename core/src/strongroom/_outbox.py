@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox"]
 
+_log = logging.getLogger("strongroom")
+
 _BATCH = 512
 _FULL = 8192
 _PATIENCE = 30.0
@@ -29,7 +32,7 @@ class Outbox:
     """Envelopes on their way, sent in batches by a thread of its own.
 
     It holds at most 8,192 of them: a run that is quicker than its backend waits. A backend that cannot be reached is
-    tried again for half a minute; then the outbox gives up, and says so at the next `put` and at `close`.
+    tried again for half a minute; then the outbox gives up. A warning says so at once, and an error at the end.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -37,7 +40,7 @@ class Outbox:
         self._waiting: deque[Envelope] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._lost = 0
         self._sender = threading.Thread(target=self._send_all, name="strongroom-outbox", daemon=True)
 
@@ -63,6 +66,8 @@ class Outbox:
 
     def put(self, envelope: Envelope) -> None:
         """Take *envelope* for sending, after all that were put before it."""
+        if self._closing:
+            raise BackendError("this run has ended, so what its tasks still do is not recorded")
         waiting = self._waiting
         waiting.append(envelope)
         # Waking the sender for each envelope would cost more than sending them: it looks by itself while it is busy.
@@ -81,6 +86,8 @@ class Outbox:
         while batch := self._next_batch():
             if self._error is None:
                 self._error = self._try_to_send(batch)
+                if self._error is not None:
+                    _log.warning("the run goes on, but is no longer recorded: %s", self._error)
             if self._error is not None:
                 # Keep emptying the queue, so that the run, whose results are safe in storage, can go on.
                 self._lost += len(batch)
@@ -95,7 +102,7 @@ class Outbox:
                 self._changed.wait(0.5)
         return [self._waiting[index] for index in range(min(len(self._waiting), _BATCH))]
 
-    def _try_to_send(self, batch: list[Envelope]) -> Exception | None:
+    def _try_to_send(self, batch: list[Envelope]) -> BaseException | None:
         deadline = time.monotonic() + _PATIENCE
         pause = _FIRST_PAUSE
         while True:
@@ -104,7 +111,7 @@ class Outbox:
             except BackendUnavailableError as exc:
                 if time.monotonic() + pause > deadline:
                     return exc
-            except Exception as exc:  # a backend is a plugin: whatever it raises, the batch was not taken
+            except BaseException as exc:  # a backend is a plugin: whatever it raises, the batch was not taken
                 return exc
             else:
                 return None

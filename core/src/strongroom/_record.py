@@ -22,7 +22,7 @@ import blake3
 import msgspec
 
 from strongroom._buffers import CountingWriter, chunks, private_copy
-from strongroom.errors import DamagedError, SealError
+from strongroom.errors import DamagedError, SealError, SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,8 @@ class RecordWriter:
 
     def __init__(self, sink: BinaryIO, header: Header, context: bytes, keyring: Keyring) -> None:
         line = _line(header)
+        if len(line) > _MAX_HEADER:
+            raise SerializationError("the record", f"its header is over {_MAX_HEADER} bytes; compare fewer inputs")
         self._sink = sink
         self._hasher = _hasher(keyring.tag_key(header.key), context, line)
         self._counter = CountingWriter(self._write)

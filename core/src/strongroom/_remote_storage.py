@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteStorage"]
 
 _SPOOL = 16 << 20
+_BUFFER = 1 << 16
 
 
 class RemoteStorage:
@@ -59,7 +61,8 @@ class RemoteStorage:
         path = self._path(key)
         with _storage_errors(self.locate(key)):
             size = self._fs.info(path)["size"]
-            return cast("BinaryIO", self._fs.open(path, "rb")), size
+            # Buffered once more, since the files of some stores cannot read lines, and headers are lines.
+            return cast("BinaryIO", io.BufferedReader(self._fs.open(path, "rb"), _BUFFER)), size
 
     def exists(self, key: str) -> bool:
         with _storage_errors(self.locate(key)):
@@ -72,9 +75,18 @@ class RemoteStorage:
 
     def _put(self, spool: tempfile.SpooledTemporaryFile[bytes], path: str) -> None:
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with self._fs.open(path, "wb") as target:
+        target = self._fs.open(path, "wb")
+        try:
             while chunk := spool.read(_SPOOL):
                 target.write(chunk)
+        except BaseException:
+            # Never close what is not complete: for a store, closing says that this is all, and replaces what was there.
+            with contextlib.suppress(Exception):  # the library's own code; what ended the upload is worth more
+                target.discard()
+            # Or else the file closes itself when nobody holds it any more.
+            target.closed = True
+            raise
+        target.close()
 
     def _path(self, key: str) -> str:
         return f"{self._root.rstrip('/')}/{check_key(key)}"

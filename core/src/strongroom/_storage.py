@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from strongroom.errors import PermanentStorageError, SettingsError
 
@@ -62,10 +63,11 @@ def check_key(key: str) -> str:
         PermanentStorageError: it does not.
     """
     for part in key.split("/"):
-        if not part or part.startswith(".") or len(part.encode()) > _MAX_PART:
-            raise PermanentStorageError(key, "each part of a key has 1 to 200 bytes and does not begin with a dot")
+        # Printable first: what is not, such as half a surrogate, cannot even be measured.
         if not part.isprintable() or any(character in '\\:*?"<>|' for character in part):
             raise PermanentStorageError(key, 'a key has no control characters and none of \\ : * ? " < > |')
+        if not part or part.startswith(".") or len(part.encode()) > _MAX_PART:
+            raise PermanentStorageError(key, "each part of a key has 1 to 200 bytes and does not begin with a dot")
     return key
 
 
@@ -79,11 +81,14 @@ def open_storage(where: str | Path) -> Storage:
     if scheme in {"", "file", "local"}:
         from strongroom._local_storage import LocalStorage  # only what is used is imported
 
-        text = str(where)
-        folder = text.removeprefix(f"{scheme}://") if scheme else text
-        return LocalStorage(Path(folder).expanduser())
-    if "@" in urlsplit(str(where)).netloc:
+        return LocalStorage(Path(_folder(str(where)) if scheme else where).expanduser())
+    if urlsplit(str(where)).password is not None:
         raise SettingsError(f"the {scheme} URL of a storage holds credentials; put them where its library looks")
     from strongroom._remote_storage import RemoteStorage  # fsspec is slow to import
 
     return RemoteStorage(str(where))
+
+
+def _folder(url: str) -> str:
+    """The folder that a ``file:`` URL names, which has %20 where the folder has a space."""
+    return url2pathname(urlsplit(url).path)

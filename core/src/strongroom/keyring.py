@@ -33,6 +33,7 @@ from strongroom.errors import KeyringError, SealError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import NoReturn
 
 __all__ = ["KEYRING_FILE", "SEAL_OVERHEAD", "Key", "Keyring", "bind"]
 
@@ -85,6 +86,10 @@ class Key:
         # The id is derived, so that a wrong key is told by its name before anything is tried with it.
         object.__setattr__(self, "id", subkeys["id"][:_KEY_ID_SIZE].hex())
 
+    def __reduce__(self) -> NoReturn:
+        # A key in a pickle would be a key in storage, or on its way to somebody.
+        raise KeyringError("keys are not pickled; open the keyring where it is needed")
+
     @classmethod
     def generate(cls) -> Key:
         """A new key from the operating system's random numbers."""
@@ -104,6 +109,9 @@ class Keyring:
         self._primary = keys[0]
         self._keys = {key.id: key for key in keys}
         self._prefix = _SEAL_VERSION + bytes.fromhex(self._primary.id)
+
+    def __reduce__(self) -> NoReturn:
+        raise KeyringError("a keyring is not pickled; open it where it is needed")
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)}, primary {self._primary.id}>"
@@ -239,7 +247,18 @@ def _create(path: Path) -> None:
             # A link fails where a rename would replace: somebody else's new keyring may already be in use.
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
+            _fsync_folders(path.parent)
         finally:
             temporary.unlink()
     except OSError as exc:
         raise KeyringError(f"the keyring {str(path)!r} cannot be made: {exc.strerror}") from exc
+
+
+def _fsync_folders(folder: Path) -> None:
+    """Make the names in *folder* durable, and its own: results that outlive a power cut need their key."""
+    for each in (folder, folder.parent):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -23,6 +23,8 @@ from strongroom.keyring import KEYRING_FILE, Keyring, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
+    from types import TracebackType
+    from typing import Self
 
     from strongroom._plugins import Plugins
     from strongroom.abc import Serializer
@@ -90,9 +92,21 @@ class ResultRecord:
         return self._result
 
     def payload(self) -> BinaryIO:
-        """The payload as it is stored, from its start."""
+        """The payload as it is stored, from its start; a value that is a view of it shows in it what was changed."""
         self._payload.seek(0)
         return self._payload
+
+    def close(self) -> None:
+        """Give back the temporary file that a large payload is in; the value stays."""
+        self._payload.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class ResultStore:
@@ -127,6 +141,10 @@ class ResultStore:
         self._keyring = keyring
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keys stay where they are: the other end opens its own keyring and its own plugins.
+        return _reopen, (self._storage.url, self._chain, self._allow)
 
     @property
     def url(self) -> str:
@@ -178,18 +196,24 @@ class ResultStore:
         self._plugins.result_written(receipt)
         return receipt
 
-    def read(self, key: str, *, allow: Collection[str] = (), object_: str | None = None) -> ResultRecord:
+    def read(
+        self, key: str, *, allow: Collection[str] = (), object_: str | None = None, size: int | None = None
+    ) -> ResultRecord:
         """The record under *key*; *allow* names further ids of serializers and codecs to accept.
 
         All of it is authenticated before this returns, and nothing of it is decoded before that. If *object_* is
-        given, only that record is accepted, not a later one under the same key.
+        given, only that record is accepted, not a later one under the same key; if *size* is given, only one of so
+        many bytes, so that a planted file cannot take more memory than the record would.
 
         Raises:
             NotFoundError: there is none.
             DamagedError: its bytes are not those that were written under this key.
         """
         location = self.locate(key)
-        source, size = self._storage.open(key)
+        source, stored_size = self._storage.open(key)
+        if size is not None and stored_size != size:
+            source.close()
+            raise DamagedError(location)
 
         def context(header: _record.Header) -> bytes:
             if object_ is not None and header.object != object_:
@@ -199,13 +223,13 @@ class ResultStore:
         with source:
             verified = _record.verify(
                 source,
-                size,
+                stored_size,
                 location=location,
                 context=context,
                 keyring=self._keyring,
                 keep_in_memory=lambda header: self._reads_in_place(header.chain),
             )
-        metadata = _metadata(key, size, verified.header)
+        metadata = _metadata(key, stored_size, verified.header)
         allowed = self._allow | frozenset(allow)
 
         def decode(payload: BinaryIO) -> object:
@@ -263,6 +287,10 @@ class ResultStore:
 
     def _codec(self, id_: str) -> Codec:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
+
+
+def _reopen(url: str, chain: Chain, allow: frozenset[str]) -> ResultStore:
+    return ResultStore(url, serializer=chain, allow=allow)
 
 
 def _context(key: str) -> bytes:

@@ -28,6 +28,31 @@ with Flow("many") as flow:
         one(number)
 """
 
+WAITS_IN_A_THREAD = """
+import signal, sys, threading
+from strongroom import Flow, task
+
+asked = threading.Event()
+
+def hear(number, frame):
+    asked.set()
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, hear)
+
+@task(persist_result=True)
+def waits():
+    # The engine must be waiting too: a thread that is just being started is not known to its executor yet.
+    main = threading.main_thread().ident
+    while sys._current_frames()[main].f_code.co_name != "_next_done":
+        pass
+    print("now it waits", flush=True)
+    return asked.wait(50)
+
+with Flow("waits") as flow:
+    waits()
+"""
+
 
 def test_a_flow_that_succeeds_ends_with_0_and_says_where_each_result_lies(terminal: Terminal) -> None:
     done = terminal.run("run", "flows.py:good", "rows=4")
@@ -238,15 +263,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_the_run_is_recorded_as_cancelled(
 
 
 def test_a_task_that_ended_well_while_ctrl_c_was_handled_stays_successful(terminal: Terminal) -> None:
-    terminal.write(
-        "waits.py",
-        "import signal, threading\nfrom strongroom import Flow, task\n"
-        "asked = threading.Event()\n"
-        "def hear(number, frame):\n    asked.set()\n    raise KeyboardInterrupt\n"
-        "signal.signal(signal.SIGINT, hear)\n"
-        "@task(persist_result=True)\ndef waits():\n    print('now it waits', flush=True)\n    return asked.wait(50)\n"
-        "with Flow('waits') as flow: waits()\n",
-    )
+    terminal.write("waits.py", WAITS_IN_A_THREAD)
 
     done = terminal.interrupt("now it waits", "run", "waits.py", "--executor", "threads")
 
