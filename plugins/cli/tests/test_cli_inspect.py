@@ -93,8 +93,9 @@ def test_show_says_where_a_task_failed_and_how_it_came_there(lived: Terminal) ->
     done = lived.call("show", "last", "--traceback")
 
     assert "ZeroDivisionError: division by zero (flows.py:" in done.out
-    calls = [line.rpartition(" in ")[2] for line in done.lines if line.startswith("  flows.py:")]
-    assert calls == ["breaks", "divide"]
+    start = done.lines.index("ZeroDivisionError: division by zero")
+    assert [line.rpartition(" in ")[2] for line in done.lines[start - 2 : start]] == ["breaks", "divide"]
+    assert done.lines[start - 3].startswith("breaks, Failed ")
 
 
 def test_a_document_that_was_changed_is_named_and_the_rest_is_shown(copy_of_lived: Terminal) -> None:

@@ -53,7 +53,9 @@ def _version(wanted: bool) -> None:  # noqa: FBT001  # typer's way to call it
 @app.callback()
 def options(
     *,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Run data pipelines whose data stays with you, and look at what they did."""
 

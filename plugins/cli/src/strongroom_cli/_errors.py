@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -55,7 +56,9 @@ def _instead_of(character: str) -> str:
 
 def complain(message: str) -> None:
     """Say in one line, on standard error, what is wrong."""
-    sys.stdout.flush()
+    # What was printed before comes first; if nobody reads that, this is still worth saying.
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"strongroom: error: {printable(message)}", file=sys.stderr)  # noqa: T201
 
 

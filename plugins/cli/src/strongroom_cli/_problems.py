@@ -15,7 +15,7 @@ from strongroom_cli._paths import short_path
 if TYPE_CHECKING:
     from strongroom.documents import ErrorInfo
 
-__all__ = ["Problem", "without_engine"]
+__all__ = ["Problem", "is_ours", "without_engine"]
 
 _LONGEST = 500
 
@@ -86,15 +86,16 @@ def without_engine(error: BaseException) -> str:
 
 
 def _leave_out_ours(report: traceback.TracebackException) -> None:
-    report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if not _is_ours(frame.filename)])
+    report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if not is_ours(frame.filename)])
     for inner in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
         if inner is not None:
             _leave_out_ours(inner)
 
 
-def _is_ours(file: str) -> bool:
+def is_ours(file: str) -> bool:
+    """True if *file* belongs to strongroom rather than to its user."""
     return file.startswith(_OURS)
 
 
 def _is_own(file: str) -> bool:
-    return not _is_ours(file) and not file.startswith("<") and not any(part in file for part in _LIBRARIES)
+    return not is_ours(file) and not file.startswith("<") and not any(part in file for part in _LIBRARIES)

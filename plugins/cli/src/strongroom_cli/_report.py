@@ -16,8 +16,8 @@ class Kept:
     """A result as its reference describes it."""
 
     handler: str
-    place: str
-    """For people: a path, a URL, or where else it is."""
+    url: str = ""
+    """Where it is stored; empty if only the handler knows."""
     chain: str = ""
     size: int | None = None
     """Bytes in storage."""
@@ -27,10 +27,17 @@ class Kept:
         """What *reference*, which *handler* gave, says."""
         if handler != "stored" or not isinstance(reference, Mapping):
             # What another handler's reference means, only that one knows; it may hold the value, or a secret.
-            return cls(handler, "in the record of the run" if handler == "json" else f"kept by {handler!r}")
-        place = f"{str(reference['storage']).rstrip('/')}/{reference['key']}"
-        return cls(handler, local_path(place), str(reference["chain"]), int(reference["size"]))
+            return cls(handler)
+        url = f"{str(reference['storage']).rstrip('/')}/{reference['key']}"
+        return cls(handler, url, str(reference["chain"]), int(reference["size"]))
+
+    @property
+    def place(self) -> str:
+        """For people: a path, a URL, or where else it is."""
+        if not self.url:
+            return "in the record of the run" if self.handler == "json" else f"kept by {self.handler!r}"
+        return local_path(self.url)
 
     def to_json(self) -> dict[str, object]:
         """The same for programs."""
-        return {"handler": self.handler, "place": self.place, "chain": self.chain, "size": self.size}
+        return {"handler": self.handler, "url": self.url or None, "chain": self.chain, "size": self.size}

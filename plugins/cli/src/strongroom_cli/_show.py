@@ -13,7 +13,7 @@ from strongroom_cli._errors import FAILED, complain, printable
 from strongroom_cli._history import find_run, open_record, read_history
 from strongroom_cli._output import Output, duration, moment, print_json, size, state_text
 from strongroom_cli._paths import short_path
-from strongroom_cli._problems import Problem
+from strongroom_cli._problems import Problem, is_ours
 from strongroom_cli._report import Kept
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _print_tracebacks(task: TaskHistory, output: Output) -> None:
 def _print_error(error: ErrorInfo, output: Output) -> None:
     """Print what is recorded of an exception; the lines of source never are."""
     for frame in error.frames:
-        output.line(f"{short_path(frame.file)}:{frame.line} in {frame.function}", indent="  ")
+        if not is_ours(frame.file):
+            output.line(f"{short_path(frame.file)}:{frame.line} in {frame.function}", indent="  ")
     output.text(f"{error.kind.removeprefix('builtins.')}: {error.message}")
     for note in error.notes:
         output.text(note)
