@@ -411,3 +411,22 @@ def test_a_message_that_is_no_text_becomes_one() -> None:
         said = says()
 
     assert f.run(backend=MemoryBackend()).result[said].message == "404"  # type: ignore[index]
+
+
+def test_what_waits_for_its_next_try_is_cancelled_too(backend: MemoryBackend) -> None:
+    @task(max_retries=1, retry_delay=600)
+    def flaky() -> None:
+        raise OSError
+
+    @task
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with Flow("f") as f:
+        flaky()
+        interrupted()
+
+    with pytest.raises(KeyboardInterrupt):
+        f.run(backend=backend)
+
+    assert _types(backend, "flaky") == ["Running", "Failed", "Retrying", "Cancelled"]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowRunner"]
 
+# Python hears of a ctrl-C only between two waits: the system may have told another thread of it.
+_LISTEN = 0.2
+
 
 class FlowRunner:
     """Runs the tasks of one graph, each as soon as all that it waits for is finished."""
@@ -37,7 +40,7 @@ class FlowRunner:
         self._states: dict[Task, State] = {}
         self._run_counts: dict[Task, int] = {}
         self._waiting_for: dict[Task, int] = {}
-        self._running: set[Task] = set()
+        self._running: dict[Task, Future[object] | None] = {}
         self._done: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
         self._later: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
@@ -74,10 +77,10 @@ class FlowRunner:
             self._take(self._done.get())
 
     def _next_done(self) -> tuple[Task, Future[object]] | None:
-        """The next task that comes back; None if one that waits for its time is due before that."""
-        timeout = None
+        """The next task that comes back; None if one that waits for its time is due, or nothing came for a while."""
+        timeout = _LISTEN
         if self._later:
-            timeout = max(0.0, self._later[0][0] - self._run.clock())
+            timeout = min(timeout, max(0.0, self._later[0][0] - self._run.clock()))
         try:
             return self._done.get(timeout=timeout)
         except queue.Empty:
@@ -91,8 +94,8 @@ class FlowRunner:
         graph, states = self._graph, self._states
         upstream = {edge: states[edge.upstream] for edge in graph.edges_to(task)}
         runner = TaskRunner(task, self._run, upstream, graph.constants(task), self._run_counts.get(task, 0))
-        self._running.add(task)
-        future = self._executor.submit(runner.run, states[task])
+        self._running[task] = None
+        self._running[task] = future = self._executor.submit(runner.run, states[task])
         future.add_done_callback(lambda done: self._done.put((task, done)))
 
     def _take(self, done: tuple[Task, Future[object]] | None) -> None:
@@ -101,7 +104,7 @@ class FlowRunner:
         task, future = done
         # What raises here, an interrupt, leaves its task among the running ones, so that it is written down as stopped.
         state = future.result()
-        self._running.discard(task)
+        del self._running[task]
         assert isinstance(state, State)  # noqa: S101  # what TaskRunner.run returns
         self._states[task] = state
         if state.is_finished():
@@ -128,17 +131,14 @@ class FlowRunner:
     def _stop(self, state: State, error: BaseException, handlers: Iterable[Callable[..., State | None]]) -> None:
         """Write down that the run ends here."""
         message = f"stopped by {type(error).__name__}"
-        for task in self._running - self._came_back():
+        waiting = [task for _, _, task in self._later]
+        running = [task for task, future in self._running.items() if not _ended_by_itself(future)]
+        for task in (*running, *waiting):
             # What ended the run is worth more than the news that a plugin did not let this out.
             with contextlib.suppress(EgressError):
                 self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name)
         kind = Cancelled if not isinstance(error, Exception) else Failed
         self._change(state, kind(message, result=error), handlers)
-
-    def _came_back(self) -> set[Task]:
-        """The tasks that ended by themselves while the executor was closed: what they wrote down holds."""
-        done = [self._done.get() for _ in range(self._done.qsize())]
-        return {task for task, future in done if not future.cancelled() and future.exception() is None}
 
     def _change(self, old: State, new: State, handlers: Iterable[Callable[..., State | None]]) -> State:
         new = new.replace(context={"run_id": self._run.id})
@@ -146,3 +146,8 @@ class FlowRunner:
 
     def _record(self, state: State) -> None:
         self._run.recorder.state(state, name=self._graph.name)
+
+
+def _ended_by_itself(future: Future[object] | None) -> bool:
+    """True if a task came to its end while the executor was closed: what it wrote down holds."""
+    return future is not None and future.done() and not future.cancelled() and future.exception() is None
