@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from strongroom.errors import PermanentStorageError, SettingsError
 
@@ -91,4 +90,4 @@ def open_storage(where: str | Path) -> Storage:
 
 def _folder(url: str) -> str:
     """The folder that a ``file:`` URL names, which has %20 where the folder has a space."""
-    return url2pathname(urlsplit(url).path)
+    return unquote(urlsplit(url).path)
