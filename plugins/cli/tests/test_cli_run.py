@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -253,6 +254,18 @@ def test_misuse_ends_with_2_and_one_clear_line(terminal: Terminal, arguments: li
     (line,) = done.err.splitlines()
     assert line.startswith("strongroom: error: ")
     assert said in line
+
+
+def test_a_file_that_was_just_edited_is_run_as_it_is_now(terminal: Terminal) -> None:
+    # Of the same length, and within the same second: what Python compares before it believes its cache.
+    flow = "from strongroom import Flow, task\n@task\ndef say(): print('it is {}')\nwith Flow('f') as flow: say()\n"
+    said = []
+    for number in range(3):
+        terminal.write("edited.py", flow.format(number))
+        os.utime(terminal.folder / "edited.py", (1_700_000_000, 1_700_000_000))
+        said.append(f"it is {number}" in terminal.call("run", "edited.py").out)
+
+    assert said == [True, True, True]
 
 
 def test_nothing_is_recorded_of_a_misuse(terminal: Terminal) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +16,7 @@ from strongroom_cli._problems import Problem, without_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import ModuleType
+    from types import CodeType, ModuleType
 
 __all__ = ["load_flow", "read_parameters"]
 
@@ -75,18 +76,31 @@ def _imported(path: Path, *, with_traceback: bool) -> ModuleType:
     """The module in *path*, imported as what it is, so that its classes and functions can be pickled."""
     if path.stem in sys.modules:
         raise CommandError(f"{path} has the name of the module {path.stem!r}, which is in use; rename the file")
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-    assert spec is not None  # noqa: S101  # there is a loader for what ends in .py
-    assert spec.loader is not None  # noqa: S101
+    loader = _Fresh(path.stem, str(path.resolve()))
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve(), loader=loader)
+    assert spec is not None  # noqa: S101  # it was given a loader
     module = importlib.util.module_from_spec(spec)
     # As Python does it for a script: what lies beside the file can be imported.
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as exc:  # the file is the user's, and may raise anything
         _refuse(path, exc, with_traceback=with_traceback)
     return module
+
+
+class _Fresh(SourceFileLoader):
+    """Compiles the file as it is now.
+
+    What Python keeps in ``__pycache__`` is told from a newer file by whole seconds: a flow that was just edited could
+    run as it was before, and its cached results with it.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _refuse(path: Path, exc: BaseException, *, with_traceback: bool) -> NoReturn:
