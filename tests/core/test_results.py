@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import io
 import os
 import pickle
 import stat
@@ -14,7 +15,7 @@ import fsspec
 import pytest
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from strongroom import _local_storage
+from strongroom import _local_storage, _record
 from strongroom._plugins import Plugins
 from strongroom._storage import open_storage
 from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
@@ -210,6 +211,19 @@ def test_a_failed_write_leaves_the_old_value_and_nothing_else(store: ResultStore
 
     assert store.read("key").result == "old"
     assert [path.name for path in _file(store, "key").parent.iterdir()] == ["key"]
+
+
+def test_what_a_failed_write_left_in_a_buffer_goes_nowhere() -> None:
+    sink = io.BytesIO()
+    header = _record.Header(chain="literal", object="0" * 32, key=KEYRING.primary, created=0)
+    writer = _record.RecordWriter(sink, header, b"context", KEYRING)
+    writer.payload.write(b"half of it")
+
+    writer.abandon()
+    sink.close()
+
+    # As Python does it when nobody holds the buffer any more.
+    writer.payload.close()
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -41,6 +41,14 @@ class CountingWriter(io.RawIOBase):
         self.size += len(view)
         return len(view)
 
+    def discard(self) -> None:
+        """Drop whatever is still written: a buffer that nobody holds any more flushes itself, wherever that leads."""
+        self._write = _drop
+
+
+def _drop(data: memoryview) -> None:
+    """Where nothing is wanted any more."""
+
 
 class BufferReader(io.RawIOBase):
     """Reads from memory without copying it first, and offers that memory as a whole."""

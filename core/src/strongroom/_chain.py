@@ -51,8 +51,12 @@ class Chain:
             files.append(codec.writer(files[-1], context))
         counter = CountingWriter(files[-1].write)
         buffered = cast("BinaryIO", io.BufferedWriter(counter, _BUFFER))
-        self.serializer.dump(value, buffered)
-        buffered.flush()
+        try:
+            self.serializer.dump(value, buffered)
+            buffered.flush()
+        except BaseException:
+            counter.discard()
+            raise
         # Only after the value is complete: closing a codec marks its output as complete.
         for file in reversed(files[1:]):
             file.close()

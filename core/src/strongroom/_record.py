@@ -96,6 +96,10 @@ class RecordWriter:
         self._sink.write(sizes + self._hasher.digest(_TAG_SIZE))
         return payload_size, self._size + payload_size + _TRAILER_SIZE
 
+    def abandon(self) -> None:
+        """Write nothing more: the record will not be finished."""
+        self._counter.discard()
+
     def _write(self, data: memoryview) -> None:
         self._hasher.update(data)
         self._sink.write(data)

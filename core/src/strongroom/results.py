@@ -190,8 +190,12 @@ class ResultStore:
         )
         with self._storage.create(key) as sink:
             writer = _record.RecordWriter(sink, header, _context(key), self._keyring)
-            decoded_size = chain.dump(value, writer.payload, _codec_context(key, header))
-            _, size = writer.finish(decoded_size)
+            try:
+                decoded_size = chain.dump(value, writer.payload, _codec_context(key, header))
+                _, size = writer.finish(decoded_size)
+            except BaseException:
+                writer.abandon()
+                raise
         receipt = Receipt(self._storage.url, key, id_, chain.id, size)
         self._plugins.result_written(receipt)
         return receipt
