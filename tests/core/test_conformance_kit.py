@@ -4,22 +4,25 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import io
 import pickle
+import time
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
 from strongroom import Codec, Serializer
+from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import SerializationError
-from strongroom.testing import CodecTests, SerializerTests, difference, vector
+from strongroom.testing import CodecTests, LeaseTests, SerializerTests, difference, vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from strongroom.abc import CodecContext
+    from strongroom.abc import CodecContext, Lease
 
 
 class Literal(Serializer):
@@ -288,6 +291,118 @@ def test_a_mistake_of_a_codec_is_seen(codec: Callable[[], Codec], name: str, arg
 
     with pytest.raises((Exception, pytest.fail.Exception)):
         test(*arguments)
+
+
+class Generous(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        return super().acquire(name, holder, seconds=seconds, slots=slots + 1)
+
+
+class KnowsItsHolders(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        held = [lease for lease, _ in self._leases.values() if (lease.name, lease.holder) == (name, holder)]
+        return held[0] if held else super().acquire(name, holder, seconds=seconds, slots=slots)
+
+
+class Forgetful(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        self._epoch = 0
+        return super().acquire(name, holder, seconds=seconds, slots=slots)
+
+
+class LowerCase(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        return super().acquire(name.lower(), holder, seconds=seconds, slots=slots)
+
+
+class InMilliseconds(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        return super().acquire(name, holder, seconds=seconds / 1000, slots=slots)
+
+
+class NeverExpires(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        return super().acquire(name, holder, seconds=seconds + 1000, slots=slots)
+
+
+class Unlocked(MemoryBackend):
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        free = not self._is_held((name, 0), self._clock())
+        time.sleep(0.001)  # another thread asks just now
+        return super().acquire(name, holder, seconds=seconds, slots=slots + free)
+
+
+class RenewsForNothing(MemoryBackend):
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        return super().renew(lease, seconds=0.3) if seconds else super().renew(lease, seconds=seconds)
+
+
+class RenewsWhatIsLost(MemoryBackend):
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        held = self._leases.get((lease.name, lease.slot))
+        if held is None or held[0] != lease:
+            return super().renew(lease, seconds=seconds)
+        self._leases[lease.name, lease.slot] = lease, self._clock() + seconds
+        return True
+
+
+class LooksAtTheSlotOnly(MemoryBackend):
+    def release(self, lease: Lease) -> None:
+        self._leases.pop((lease.name, lease.slot), None)
+
+
+class LooksAtTheEpochOnly(MemoryBackend):
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        held = self._leases.get((lease.name, lease.slot))
+        same = held is not None and held[0].epoch == lease.epoch
+        return super().renew(held[0] if held and same else lease, seconds=seconds)
+
+
+class ForgetsToRelease(MemoryBackend):
+    def release(self, lease: Lease) -> None:
+        super().release(dataclasses.replace(lease, epoch=0))
+
+
+class WorksWhenClosed(MemoryBackend):
+    def _check_open(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "arguments"),
+    [
+        (Generous, "test_what_is_held_is_given_to_nobody", ("two",)),
+        (Generous, "test_there_are_as_many_as_there_are_slots", ()),
+        (Generous, "test_whoever_knows_of_fewer_slots_gets_one_of_those_or_none", ()),
+        (KnowsItsHolders, "test_what_is_held_is_given_to_nobody", ("one",)),
+        (Forgetful, "test_each_new_holder_of_a_slot_has_a_higher_epoch", ("released",)),
+        (Forgetful, "test_each_new_holder_of_a_slot_has_a_higher_epoch", ("expired",)),
+        (Forgetful, "test_whoever_lost_a_lease_can_neither_renew_nor_release_that_of_the_next", ()),
+        (LowerCase, "test_names_are_told_apart", ("a", "A")),
+        (InMilliseconds, "test_a_lease_lasts_as_long_as_it_was_asked_for_and_no_longer", ()),
+        (NeverExpires, "test_what_has_expired_is_given_to_the_next", ()),
+        (Unlocked, "test_threads_that_race_never_hold_more_than_there_are_slots", ()),
+        (RenewsForNothing, "test_a_renewed_lease_lasts_from_then_on", ()),
+        (RenewsWhatIsLost, "test_what_has_expired_cannot_be_renewed_even_if_nobody_took_it", ()),
+        (LooksAtTheSlotOnly, "test_whoever_lost_a_lease_can_neither_renew_nor_release_that_of_the_next", ()),
+        (LooksAtTheSlotOnly, "test_a_lease_that_was_never_given_opens_nothing", ("holder", "two")),
+        (LooksAtTheEpochOnly, "test_a_lease_that_was_never_given_opens_nothing", ("holder", "two")),
+        (ForgetsToRelease, "test_what_was_given_back_is_given_again", ()),
+        (ForgetsToRelease, "test_what_was_given_back_cannot_be_renewed", ()),
+        (WorksWhenClosed, "test_a_closed_backend_gives_and_takes_no_leases", ("acquire",)),
+        (WorksWhenClosed, "test_a_closed_backend_gives_and_takes_no_leases", ("renew",)),
+        (WorksWhenClosed, "test_a_closed_backend_gives_and_takes_no_leases", ("release",)),
+    ],
+    ids=lambda part: part.__name__ if isinstance(part, type) else "",
+)
+def test_a_mistake_with_leases_is_seen(
+    backend: Callable[[], MemoryBackend], name: str, arguments: tuple[object, ...]
+) -> None:
+    # The same test is content with a backend that makes no mistake.
+    getattr(LeaseTests(), name)(MemoryBackend(), *arguments)
+
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        getattr(LeaseTests(), name)(backend(), *arguments)
 
 
 NAN = float("nan")

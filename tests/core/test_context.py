@@ -158,7 +158,7 @@ def test_a_key_of_the_engine_is_refused(key: str) -> None:
 
 def test_the_keys_of_the_engine_are_these() -> None:
     assert sorted(ENGINE_KEYS) == [
-        *("date", "flow_name", "logger", "loop_count", "map_index", "parameters", "resume", "run_id"),
+        *("date", "flow_name", "logger", "loop_count", "loop_result", "map_index", "parameters", "resume", "run_id"),
         *("scheduled_start_time", "task_full_name", "task_name", "task_run_count", "task_run_id", "task_slug"),
         *("task_tags", "today", "today_nodash", "tomorrow", "tomorrow_nodash", "yesterday", "yesterday_nodash"),
     ]

@@ -70,7 +70,8 @@ def test_every_field_has_a_disposition_and_these_are_all() -> None:
     assert found == {
         "RunDocument": columns | dict.fromkeys(("run_name", "parameters", "tasks"), "seal"),
         "StateDocument": columns
-        | dict.fromkeys(("message", "result", "error", "cached_inputs", "start_time", "task_run_name", "tags"), "seal"),
+        | dict.fromkeys(("message", "result", "error", "cached_inputs", "start_time"), "seal")
+        | dict.fromkeys(("task_run_name", "tags", "cache"), "seal"),
     }
 
 

@@ -25,11 +25,20 @@ EXAMPLES = (
     errors.TransientStorageError("place", OSError(5, "broken")),
     errors.PermanentStorageError("place", "read-only"),
     errors.UnknownRunError("f00"),
+    errors.NotResumableError("f00", "it has ended"),
+    errors.RecordedError("builtins.ValueError", "as it was"),
+    errors.TaskTimeoutError(1.5, goes_on=True),
+    errors.ExecutorError("a message"),
+    errors.WorkerDiedError(-9),
+    errors.TransferError("a thing", ValueError("a value"), instead="do this"),
     *(
         getattr(errors, name)("a message")
         for name in ("SettingsError", "DefinitionError", "ParameterError", "PluginError", "KeyringError", "EgressError")
     ),
-    *(getattr(errors, name)("a message") for name in ("BackendError", "BackendUnavailableError", "StorageError")),
+    *(
+        getattr(errors, name)("a message")
+        for name in ("BackendError", "BackendUnavailableError", "StorageError", "DrawingError")
+    ),
     errors.StrongroomError("a message"),
 )
 

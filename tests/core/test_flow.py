@@ -11,7 +11,7 @@ import pytest
 
 from strongroom import Flow, Parameter, ThreadExecutor, context, flow, signals, states, task, triggers
 from strongroom._memory_backend import MemoryBackend
-from strongroom.errors import BackendError, DefinitionError, NotSupportedError, ParameterError
+from strongroom.errors import BackendError, DefinitionError, MissingPluginError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -283,14 +283,6 @@ def test_a_wrong_template_stops_the_run_before_it_starts(build: Callable[[], obj
     assert not backend.runs()
 
 
-def test_what_is_not_done_yet_is_refused() -> None:
-    with Flow("f") as f:
-        one()
-
-    with pytest.raises(NotSupportedError):
-        f.run(start_tasks=[f.tasks[0]])
-
-
 def test_an_empty_flow_is_refused() -> None:
     with pytest.raises(DefinitionError, match="no tasks"):
         Flow("f").run()
@@ -430,3 +422,35 @@ def test_what_waits_for_its_next_try_is_cancelled_too(backend: MemoryBackend) ->
         f.run(backend=backend)
 
     assert _types(backend, "flaky") == ["Running", "Failed", "Retrying", "Cancelled"]
+
+
+def test_a_result_that_comes_with_a_signal_is_kept_too(backend: MemoryBackend) -> None:
+    @task(persist_result=True, result_handler="json")
+    def done() -> None:
+        raise signals.SUCCESS("early", result=[1])
+
+    with Flow("f") as f:
+        result = done()
+
+    state = f.run(backend=backend).result[result]  # type: ignore[index]
+
+    assert state.message == "early"
+    assert state._result.reference == [1]
+
+
+@pytest.mark.parametrize("arguments", [{"result_serializer": "jsn"}, {"result_handler": "jsn"}])
+def test_a_wrong_handler_or_serializer_stops_the_run_before_it_starts(
+    backend: MemoryBackend, arguments: dict[str, str]
+) -> None:
+    with Flow("f") as f:
+        one(task_args=arguments)
+
+    with pytest.raises(MissingPluginError, match="jsn"):
+        f.run(backend=backend)
+
+    assert not backend.runs()
+
+
+def test_a_storage_that_is_no_place_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="not a dict"):
+        task(result_storage={})(lambda: None)

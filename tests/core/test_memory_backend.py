@@ -6,10 +6,16 @@ from __future__ import annotations
 import pytest
 
 from strongroom._memory_backend import MemoryBackend
-from strongroom.testing import BackendTests
+from strongroom.testing import BackendTests, LeaseTests
 
 
 class TestMemoryBackend(BackendTests):
     @pytest.fixture
     def backend(self) -> MemoryBackend:
+        return MemoryBackend()
+
+
+class TestLeasesInMemory(LeaseTests):
+    @pytest.fixture
+    def leases(self) -> MemoryBackend:
         return MemoryBackend()

@@ -47,7 +47,7 @@ def test_every_setting_has_an_origin_and_a_variable(project: Path) -> None:
     origins = load({}, project).origins
 
     assert set(origins) == set(_settings._VARIABLES.values())
-    assert len(origins) == 9
+    assert len(origins) == 10
 
 
 def test_variables_of_other_programs_and_of_our_own_tests_are_ignored(project: Path) -> None:
@@ -282,6 +282,46 @@ def test_a_file_that_another_user_put_above_the_project_is_refused(project: Path
         load({}, project)
 
 
+def test_limits_have_the_names_of_tags_and_join_from_all_sources_tag_by_tag(project: Path) -> None:
+    own = _write(project, "strongroom.toml", "limits.db = 2\nlimits.api = 5")
+    variable = "STRONGROOM_LIMITS"
+
+    found = load({variable: "api=1, gpu = 3,"}, project)
+
+    assert dict(found.limits) == {"db": 2, "api": 1, "gpu": 3}
+    origins = {key: origin for key, origin in found.origins.items() if key.startswith("limits")}
+    assert origins == {"limits.db": str(own), "limits.api": variable, "limits.gpu": variable}
+
+
+def test_a_limit_may_have_any_tag(project: Path) -> None:
+    _write(project, "strongroom.toml", "[limits]\n'a.b c' = 1\nhome = 2")
+
+    assert dict(load({}, project).limits) == {"a.b c": 1, "home": 2}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", "1.5", "1.0", "'1'", "[1]", "{of = 1}"])
+def test_a_limit_in_a_file_is_a_whole_number_from_1(project: Path, value: str) -> None:
+    path = _write(project, "strongroom.toml", f"limits.db = {value}")
+
+    with pytest.raises(SettingsError, match=r"limits\.db must be a whole number from 1") as caught:
+        load({}, project)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["db", "db=", "=2", "2", f"db={CANARY}", "db=0", "db=1.5", "db=1,db=2", "db=1;api=2"])
+def test_limits_in_a_variable_are_tags_with_numbers(project: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"STRONGROOM_LIMITS: limits") as caught:
+        load({"STRONGROOM_LIMITS": text}, project)
+    assert CANARY not in str(caught.value)
+
+
+def test_limits_are_a_table(project: Path) -> None:
+    _write(project, "strongroom.toml", "limits = 3")
+
+    with pytest.raises(SettingsError, match=r"limits must be a table, such as \[limits\]"):
+        load({}, project)
+
+
 def test_settings_do_not_change_once_they_are_loaded(project: Path) -> None:
     found = load({}, project)
 
@@ -294,6 +334,6 @@ def test_settings_do_not_change_once_they_are_loaded(project: Path) -> None:
 def test_a_representation_shows_names_and_no_values(project: Path) -> None:
     found: Settings = load({"STRONGROOM_BACKEND_URL": CANARY, "STRONGROOM_RESULTS_STORAGE": CANARY}, project)
 
-    assert repr(found) == "Settings(home, results, tasks, plugins, backend, origins)"
+    assert repr(found) == "Settings(home, results, tasks, plugins, backend, limits, origins)"
     assert repr(found.backend) == "Backend(id, url)"
     assert CANARY not in repr(found.results)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from strongroom import JSONValue, ResultHandler, Slot, State, Task, task
+from strongroom._function_task import FunctionTask
 from strongroom._plugins import installed_plugins
-from strongroom._task import FunctionTask
 from strongroom.documents import Document, StateDocument
 from strongroom.project import Project
 

@@ -13,7 +13,7 @@ import pytest
 
 from strongroom import Flow, Parameter, State, Task, ThreadExecutor, context, signals, states, triggers
 from strongroom.documents import RunDocument
-from strongroom.errors import DefinitionError, NotSupportedError, ParameterError
+from strongroom.errors import DefinitionError, ParameterError
 
 from .conftest import Recorded, a_task, raises, states_of, types
 
@@ -59,17 +59,6 @@ def test_any_plain_json_is_a_parameter_and_comes_back(value: object, recorded: R
     assert isinstance(opening, RunDocument)
     assert opening.parameters == {"p": value}
     assert states_of(state)[parameter].result == value
-
-
-def test_what_looping_would_be_is_refused(recorded: Recorded) -> None:
-    with Flow("flow") as flow:
-        loops = a_task(raises(signals.LOOP("again")), name="loops")()
-
-    state = states_of(flow.run())[loops]
-
-    assert state.is_failed()
-    assert isinstance(state.result, NotSupportedError)
-    assert types(recorded(task="loops")) == ["Running", "Failed"]
 
 
 def test_a_context_key_of_the_engine_cannot_be_taken(isolated: Path) -> None:

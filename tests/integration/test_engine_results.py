@@ -262,7 +262,6 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "storage": ({"result_storage": "/proc/nowhere"}, "'stored' could not write a result: "),
     "key": ({"result_storage_key": "../out"}, "'stored' could not write a result: storage refuses"),
     "key from a value": ({"result_storage_key": "{x[2]}"}, "the key of the result could not be made: IndexError"),
-    "no such plugin": ({"result_handler": "nobody"}, "'nobody'"),
 }
 
 

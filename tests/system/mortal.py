@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 
 from strongroom import Keyring, ResultStore
@@ -31,7 +32,7 @@ def write_for_ever(folder: str, start: str) -> None:
     for number in range(int(start), int(start) + 10_000):
         store.write(value(number), KEY)
         os.write(1, b"current %d\n" % number)
-        receipt = store.write(value(number), folder="runs")
+        receipt = store.write(value(number), f"runs/{secrets.token_hex(16)}")
         os.write(1, f"{receipt.key} {number}\n".encode())
 
 

@@ -6,7 +6,21 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, assert_type
 
-from strongroom import Flow, Parameter, Register, Serializer, State, Task, flow, hookimpl, task
+from strongroom import (
+    Flow,
+    Parameter,
+    Register,
+    Serializer,
+    State,
+    Task,
+    case,
+    flow,
+    hookimpl,
+    merge,
+    switch,
+    task,
+    unmapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +37,12 @@ def load() -> list[int]:
 def total(numbers: list[int], factor: int = 1) -> int:
     """A task with arguments."""
     return sum(numbers) * factor
+
+
+@task(nout=2)
+def bounds(numbers: list[int]) -> tuple[int, int]:
+    """A task with several results."""
+    return min(numbers), max(numbers)
 
 
 class Report(Task):
@@ -43,6 +63,29 @@ with Flow("by hand") as by_hand:
     factor = Parameter("factor", default=1)
     result = total(load(), factor=factor)
     Report()(result)
+
+with Flow("all of it") as whole:
+    low, high = bounds(load())
+    with case(low > 3, True):
+        left = high - low * 2
+    right = total.map(load(), factor=unmapped(2))
+    switch(low.is_equal(high), {True: right[0]})
+    merge(left, right)
+    bounds(upstream_tasks=5)  # type: ignore[arg-type]
+    merge(left, 5)  # type: ignore[arg-type]
+
+# A task keeps the signature of its function: there are values, and not tasks.
+assert_type(total.run([1, 2], factor=2), int)
+assert_type(bounds.run([1]), tuple[int, int])
+total.run("12")  # type: ignore[arg-type]
+assert_type(low, Task)
+assert_type(low + 1, Task)
+assert_type(1 - low, Task)
+assert_type(low[0], Task)
+assert_type(whole.visualize(flow_state=whole.run()), str)
+assert_type(whole.to_mermaid(), str)
+assert_type(whole.copy(), Flow)
+assert_type(whole.upstream_tasks(low), tuple[Task, ...])
 
 assert_type(by_hand, Flow)
 assert_type(decorated, Flow)

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from strongroom import caching, signals, states, triggers
+from strongroom._branching import case, merge, switch
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._flow import Flow, flow
+from strongroom._function_task import task
+from strongroom._grouping import transaction
 from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler
-from strongroom._task import Parameter, Task, task
+from strongroom._inputs import Constant, Parameter, flatten, unmapped
+from strongroom._task import Task
+from strongroom._transactions import OpenTransaction, current_transaction
 from strongroom.abc import Backend, Codec, CodecContext, Envelope, Executor, JSONValue, ResultHandler, Serializer, Slot
 from strongroom.context import context
 from strongroom.hookspecs import Register, hookimpl
@@ -19,6 +24,7 @@ __all__ = [
     "Backend",
     "Codec",
     "CodecContext",
+    "Constant",
     "ConstantHandler",
     "Envelope",
     "Executor",
@@ -28,6 +34,7 @@ __all__ = [
     "Keyring",
     "NoResult",
     "NullHandler",
+    "OpenTransaction",
     "Parameter",
     "Register",
     "Result",
@@ -40,11 +47,18 @@ __all__ = [
     "Task",
     "ThreadExecutor",
     "caching",
+    "case",
     "context",
+    "current_transaction",
+    "flatten",
     "flow",
     "hookimpl",
+    "merge",
     "signals",
     "states",
+    "switch",
     "task",
+    "transaction",
     "triggers",
+    "unmapped",
 ]

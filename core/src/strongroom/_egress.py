@@ -14,7 +14,7 @@ from strongroom.errors import EgressError, SealError
 from strongroom.keyring import SEAL_OVERHEAD, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     from strongroom._plugins import Plugins
     from strongroom.keyring import Keyring
@@ -39,7 +39,21 @@ class _Plan:
         self.clear: Callable[[Document], tuple[Any, ...]] = operator.attrgetter(*clear)
         self.sealed: Callable[[Document], tuple[object, ...]] = operator.attrgetter(*sealed)
         self.names = sealed
-        self.decode = msgspec.msgpack.Decoder(tuple[tuple(hints[field] for field in sealed)]).decode  # type: ignore[misc]  # a type made at run time
+        shape = msgspec.defstruct(
+            "Sealed", _with_defaults(kind, hints, sealed), array_like=True, forbid_unknown_fields=True
+        )
+        self.decode = msgspec.msgpack.Decoder(shape).decode
+
+
+def _with_defaults(
+    kind: type[Document], hints: dict[str, Any], names: Collection[str]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The sealed fields; those that later versions add come last, and what was sent before has their defaults."""
+    for field in msgspec.structs.fields(kind):
+        if field.name in names:
+            made: Any = field.default_factory
+            default = field.default if made is msgspec.NODEFAULT else msgspec.field(default_factory=made)
+            yield field.name, hints[field.name], default
 
 
 _PLANS = {kind.kind: _Plan(kind) for kind in DISPOSITIONS}
@@ -65,7 +79,9 @@ class Gate:
         columns = plan.clear(document)
         context = bind("document", plan.type.kind, *columns)
         try:
-            message = _encode(plan.sealed(document))
+            fields = plan.sealed(document)
+            # What reads like a document from before the field is one.
+            message = _encode(fields if fields[-1] is not None else fields[:-1])
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:
             # Not what it says: that may quote the value that could not be written.
             what = f"a document of {document.task or 'the run'!r} cannot be written: {type(exc).__name__}"
@@ -103,7 +119,7 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
     columns = [getattr(envelope, field) for field in _CLEAR]
     message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns))
     try:
-        sealed: tuple[Any, ...] = plan.decode(message)
+        sealed = msgspec.structs.astuple(plan.decode(message))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SealError from None
     fields: dict[str, Any] = dict(zip(_CLEAR + plan.names, (*columns, *sealed), strict=True))

@@ -4,35 +4,47 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from strongroom import _task_checks as checks
+from strongroom._drawing import to_dot, to_mermaid, write_drawing
 from strongroom._egress import Gate
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._flow_runner import FlowRunner
 from strongroom._graph import Graph
+from strongroom._inputs import Parameter
+from strongroom._jobs import Beginning
+from strongroom._leases import open_leases
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder
+from strongroom._resume import beginning, read_record
 from strongroom._run import Keeping, Run
-from strongroom._task import Parameter, Task
+from strongroom._task import Task
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
-from strongroom.errors import DefinitionError, NotSupportedError, ParameterError
+from strongroom.errors import BackendUnavailableError, DefinitionError, NotResumableError, ParameterError
 from strongroom.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from strongroom._leases import Leases
+    from strongroom._resume import Record
     from strongroom.abc import Backend, Executor, ResultHandler, Serializer
     from strongroom.states import State
 
 __all__ = ["Flow", "flow"]
+
+_log = logging.getLogger("strongroom")
+
+_PATIENCE = 1.0
 
 
 class Flow(Graph):
@@ -72,6 +84,27 @@ class Flow(Graph):
         """The parameters by name."""
         return {task.name: task for task in self.tasks if isinstance(task, Parameter)}
 
+    def visualize(self, filename: str | Path | None = None, *, flow_state: State | None = None) -> str:
+        """The flow in the language of Graphviz, which many tools draw; its names, and none of its values.
+
+        Args:
+            filename: where to write it, too: a picture for ``.svg``, ``.png`` or ``.pdf``, which Graphviz must be
+                installed for; the text for ``.dot``.
+            flow_state: what `run` returned; the tasks are coloured by their states.
+
+        Raises:
+            DefinitionError: the name has another ending, or *flow_state* is no state of a run.
+            DrawingError: Graphviz is not installed, or could not draw it.
+        """
+        text = to_dot(self, flow_state)
+        if filename is not None:
+            write_drawing(text, filename)
+        return text
+
+    def to_mermaid(self, *, flow_state: State | None = None) -> str:
+        """The flow in the language of Mermaid, which many sites draw where it stands in a README; see `visualize`."""
+        return to_mermaid(self, flow_state)
+
     def run(
         self,
         parameters: Mapping[str, object] | None = None,
@@ -87,11 +120,13 @@ class Flow(Graph):
 
         Args:
             parameters: the parameters by name; keyword arguments are parameters too.
-            executor: where tasks run: ``"sync"`` (the default), ``"threads"``, or an `Executor`.
+            executor: where tasks run: ``"sync"`` (the default), ``"threads"``, the id of a plugin's such as
+                ``"processes"``, or an `Executor`.
             context: keys for the tasks' `strongroom.context`.
             backend: where the run is recorded; by default as the settings have it. It is left open.
-            task_states: not supported by this version.
-            start_tasks: not supported by this version.
+            task_states: states to begin with; a task whose state is finished is not run.
+            start_tasks: start at these tasks, without a look at what is upstream of them or at their triggers, and run
+                what follows from them; other tasks are left out.
             **kwargs: more parameters.
 
         Raises:
@@ -99,28 +134,111 @@ class Flow(Graph):
             DefinitionError: the flow cannot run as it is. Nothing has run.
             BackendError: the run could not be recorded. Results that were kept are safe.
         """
-        if task_states is not None or start_tasks is not None:
-            raise NotSupportedError("starting a flow from task_states or start_tasks")
         given = self._parameters({**(parameters or {}), **kwargs})
         tasks = self._check(given, context or {})
+        begin = self._beginning(tasks, task_states or {}, start_tasks)
         project = Project.open()
-        run_id = secrets.token_hex(16)
         with ExitStack() as stack:
-            if backend is None:
-                backend = stack.enter_context(project.open_backend())
-            outbox = stack.enter_context(Outbox(backend))
-            gate = Gate(project.keyring, project.plugins, outbox.put)
-            recorder = Recorder(gate, run_id)
-            recorder.run(self.name, "", given, tuple(task.slug for task in tasks))
-            run = Run(
-                id=run_id,
-                project=project,
-                recorder=recorder,
-                context=self._context(run_id, given, context or {}),
-                parameters=given,
-                keeping=self._keeping,
+            run_id = secrets.token_hex(16)
+            backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=True))
+            opened = self._opened(project, backend, run_id, given, context or {}, leases=leases)
+            outbox, run = stack.enter_context(opened)
+            # Whatever does not allow the run says so before anything of it is recorded.
+            runner = FlowRunner(self, tasks, run, _executor(executor, project), begin=begin)
+            run.recorder.run(self.name, "", given, tuple(task.slug for task in tasks))
+            # A run that is killed in its first moments is to be found again; a backend that is down may not delay it.
+            outbox.flush(_PATIENCE)
+            return runner.run(self.state_handlers)
+
+    def resume(
+        self,
+        run_id: str,
+        *,
+        executor: Executor | str | None = None,
+        context: Mapping[str, object] | None = None,
+        backend: Backend | None = None,
+    ) -> State:
+        """Go on with a run that was stopped, paused or killed, from what the backend and the storage hold.
+
+        Tasks whose results were kept are not run again, and a result is read only if something that runs needs it.
+        The parameters are those of the run.
+
+        Args:
+            run_id: the whole id of the run.
+            executor: as in `run`.
+            context: as in `run`; the keys of the first time are not kept.
+            backend: where the run was recorded; by default as the settings have it.
+
+        Raises:
+            UnknownRunError: there is no such run.
+            NotResumableError: it has ended, or it is another flow's, or this flow has changed. Or it is running: that a
+                run was killed is known 15 seconds later, so that this error comes as late.
+            SealError: the record is not what was sent.
+        """
+        project = Project.open()
+        with ExitStack() as stack:
+            backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
+            record = read_record(run_id, project.documents(backend, run_id))
+            given = self._parameters(record.run.parameters)
+            tasks = self._check(given, context or {})
+            self._check_same(run_id, record, tasks)
+            opened = self._opened(
+                project, backend, run_id, given, context or {}, leases=leases, sequences=record.sequences
             )
-            return FlowRunner(self, tasks, run, _executor(executor, project)).run(self.state_handlers)
+            _, run = stack.enter_context(opened)
+            begin = beginning(self, tasks, run, record)
+            return FlowRunner(self, tasks, run, _executor(executor, project), begin=begin).run(self.state_handlers)
+
+    @contextmanager
+    def _opened(
+        self,
+        project: Project,
+        backend: Backend,
+        run_id: str,
+        parameters: Mapping[str, object],
+        context: Mapping[str, object],
+        *,
+        leases: Leases | None,
+        sequences: Mapping[tuple[str, int], int] | None = None,
+    ) -> Iterator[tuple[Outbox, Run]]:
+        """What the tasks of a run share, with a way to the backend that is flushed at the end."""
+        with Outbox(backend) as outbox:
+            gate = Gate(project.keyring, project.plugins, outbox.put)
+            yield (
+                outbox,
+                Run(
+                    id=run_id,
+                    project=project,
+                    recorder=Recorder(gate, run_id, sequences=sequences),
+                    context=self._context(run_id, parameters, context),
+                    parameters=parameters,
+                    keeping=self._keeping,
+                    leases=leases,
+                ),
+            )
+
+    def _beginning(
+        self, tasks: tuple[Task, ...], task_states: Mapping[Task, State], start_tasks: Iterable[Task] | None
+    ) -> Beginning:
+        starts = None if start_tasks is None else frozenset(start_tasks)
+        for task in (*task_states, *(starts or ())):
+            if task not in self:
+                raise DefinitionError(f"the task {task.slug!r} is not in the flow {self.name!r}")
+        states = {(task.slug, -1): (state, getattr(state, "run_count", 0)) for task, state in task_states.items()}
+        if starts is None:
+            return Beginning(states)
+        part: set[Task] = set(starts)
+        for task in tasks:
+            if any(edge.upstream in part for edge in self.edges_to(task)):
+                part.add(task)
+        return Beginning(states, starts, frozenset(part))
+
+    def _check_same(self, run_id: str, record: Record, tasks: tuple[Task, ...]) -> None:
+        if record.run.name != self.name:
+            raise NotResumableError(run_id, f"it is a run of the flow {record.run.name!r}, not of {self.name!r}")
+        changed = set(record.run.tasks) ^ {task.slug for task in tasks}
+        if changed:
+            raise NotResumableError(run_id, f"the flow has changed since: {', '.join(sorted(changed)[:5])}")
 
     def _parameters(self, given: Mapping[str, object]) -> Mapping[str, object]:
         known = self.parameters
@@ -161,6 +279,29 @@ class Flow(Graph):
         }
 
 
+@contextmanager
+def _backend_and_leases(
+    project: Project, backend: Backend | None, run_id: str, *, is_new: bool
+) -> Iterator[tuple[Backend, Leases | None]]:
+    """The backend of a run and leases from it; one of them says, for as long as this lasts, that the run goes on."""
+    with ExitStack() as stack:
+        if backend is None:
+            backend = stack.enter_context(project.open_backend())
+        leases = open_leases(backend, run_id)
+        if leases is not None:
+            stack.enter_context(leases)
+            token = project.keyring.token("run", run_id)
+            try:
+                if (leases.try_hold(token) if is_new else leases.hold(token)) is None:
+                    raise NotResumableError(run_id, "it is running")
+            except BackendUnavailableError as exc:
+                # A backend that is down may not delay a new run.
+                if not is_new:
+                    raise
+                _log.warning("the run %s could not be marked as running; do not resume it meanwhile: %s", run_id, exc)
+        yield backend, leases
+
+
 def _executor(chosen: Executor | str | None, project: Project) -> Executor:
     if chosen is None:
         return SyncExecutor()
@@ -183,7 +324,11 @@ def flow(
 ) -> Flow | Callable[[Callable[..., object]], Flow]:
     """Make a function a flow: its parameters become `Parameter` tasks, and its body, run once, builds the graph.
 
-    The arguments are those of `Flow`; the name is the function's unless it is given.
+    The tasks that the function returns, one or several, decide the final state, as by `Flow.set_reference_tasks`. The
+    arguments are those of `Flow`; the name is the function's unless it is given.
+
+    Raises:
+        DefinitionError: the function returns something else, or has a parameter that cannot be passed by name.
     """
     if function is None:
         return lambda decorated: _build(decorated, arguments)
@@ -194,9 +339,22 @@ def _build(function: Callable[..., object], arguments: Mapping[str, Any]) -> Flo
     new = Flow(**{"name": function.__name__, **arguments})
     with new:
         inputs = {name: _parameter(name, each) for name, each in inspect.signature(function).parameters.items()}
-        function(**inputs)
+        returned = function(**inputs)
+    new.set_reference_tasks(_references(new.name, returned))
     new.__doc__ = function.__doc__
     return new
+
+
+def _references(name: str, returned: object) -> Iterator[Task]:
+    if returned is None:
+        return
+    for task in returned if isinstance(returned, (list, tuple)) else (returned,):
+        if not isinstance(task, Task):
+            kind = type(task).__name__
+            raise DefinitionError(
+                f"the flow {name!r} returns a {kind}; it returns the tasks that decide its final state, or nothing"
+            )
+        yield task
 
 
 def _parameter(name: str, parameter: inspect.Parameter) -> Parameter:

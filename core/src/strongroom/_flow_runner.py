@@ -9,10 +9,14 @@ import itertools
 import queue
 from typing import TYPE_CHECKING
 
+from strongroom._executors import ThreadExecutor
+from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
+from strongroom._limits import Limits
 from strongroom._task_runner import TaskRunner
+from strongroom._transactions import Transactions
 from strongroom.context import context
-from strongroom.errors import EgressError
-from strongroom.states import Cancelled, Failed, Pending, Running, Scheduled, State, Success
+from strongroom.errors import EgressError, StrongroomError
+from strongroom.states import Cancelled, Failed, Mapped, Pending, Running, Scheduled, State, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,21 +32,41 @@ __all__ = ["FlowRunner"]
 # Python hears of a ctrl-C only between two waits: the system may have told another thread of it.
 _LISTEN = 0.2
 
+_Done = tuple[Job, "Future[object]"]
+
 
 class FlowRunner:
-    """Runs the tasks of one graph, each as soon as all that it waits for is finished."""
+    """Runs the tasks of one graph, each as soon as all that it waits for is finished.
 
-    def __init__(self, graph: Graph, tasks: tuple[Task, ...], run: Run, executor: Executor) -> None:
+    A mapped task becomes its children as soon as it is known how many there are, and each child waits for nothing but
+    its own inputs, so that what is mapped over a mapped task does not wait for all of that.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        tasks: tuple[Task, ...],
+        run: Run,
+        executor: Executor,
+        *,
+        begin: Beginning = NOTHING_YET,
+    ) -> None:
         self._graph = graph
-        self._tasks = tasks
         self._run = run
-        self._executor = executor
-        self._states: dict[Task, State] = {}
-        self._run_counts: dict[Task, int] = {}
-        self._waiting_for: dict[Task, int] = {}
-        self._running: dict[Task, Future[object] | None] = {}
-        self._done: queue.SimpleQueue[tuple[Task, Future[object]]] = queue.SimpleQueue()
-        self._later: list[tuple[float, int, Task]] = []
+        self._executor = self._crew = executor
+        if executor.crosses_processes:
+            # Each task has a thread here, which sees to its states while it runs over there.
+            self._crew = ThreadExecutor(executor.workers)
+        for task in tasks:
+            run.check(task)
+        self._begin = begin
+        self._limits = Limits(run, tasks)
+        self._transactions = Transactions(graph.transactions, run)
+        self._jobs = self._make_jobs(tasks)
+        self._ready: list[Job] = []
+        self._running: dict[Job, Future[object] | None] = {}
+        self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
+        self._later: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
 
     def run(self, handlers: Iterable[Callable[..., State | None]]) -> State:
@@ -52,91 +76,175 @@ class FlowRunner:
             if not state.is_running():
                 return state
             try:
-                with self._executor:
-                    self._run_tasks()
+                with contextlib.ExitStack() as stack:
+                    if self._crew is not self._executor:
+                        stack.enter_context(self._crew)
+                    # The last one to open is the first to close: then none of our threads waits for it any more.
+                    stack.enter_context(self._executor)
+                    self._run_jobs()
+                # What is only stopped here is resumed as another run of the engine, which this cannot reach.
+                self._transactions.stop()
             except BaseException as exc:
                 self._stop(state, exc, handlers)
                 raise
             return self._change(state, self._final_state(), handlers)
 
-    def _run_tasks(self) -> None:
-        tasks = self._tasks
-        self._states = dict.fromkeys(tasks, Pending())
-        self._waiting_for = {task: len({edge.upstream for edge in self._graph.edges_to(task)}) for task in tasks}
-        # The first ones only: whatever waits is submitted by what it waits for, so that no list of all is gone through.
-        for task in [task for task, count in self._waiting_for.items() if count == 0]:
-            self._submit(task)
-            self._take_finished()
-        while self._running or self._later:
-            self._take(self._next_done())
-            self._submit_due()
+    def _make_jobs(self, tasks: tuple[Task, ...]) -> dict[Task, Job]:
+        jobs = {task: self._begin.job(task) for task in tasks}
+        for task, job in jobs.items():
+            job.connect({edge: jobs[edge.upstream] for edge in self._graph.edges_to(task)})
+        return jobs
 
-    def _take_finished(self) -> None:
-        """Take what is finished by now, so that a synchronous executor goes on in depth and frees inputs early."""
-        while not self._done.empty():
-            self._take(self._done.get())
+    def _run_jobs(self) -> None:
+        # The first ones only: whatever waits is made ready by what it waits for, so that nobody goes through them all.
+        first = (job for job in self._jobs.values() if job.waiting_for == 0)
+        self._ready = [job for job in first if not job.left_out and not job.state.is_finished()]
+        self._ready.reverse()
+        while True:
+            while not self._done.empty():
+                self._take(self._done.get())
+            while self._later and self._later[0][0] <= self._run.clock():
+                self._ready.append(heapq.heappop(self._later)[2])
+            if self._limits.waiting and (waited := self._limits.next_job()) is not None:
+                self._submit(waited)
+            # The last one first: a synchronous executor goes on in depth, and frees inputs early.
+            elif self._ready:
+                self._start(self._ready.pop())
+            elif not self._running and not self._later and not self._limits.waiting:
+                return
+            elif (done := self._next_done()) is not None:
+                self._take(done)
 
-    def _next_done(self) -> tuple[Task, Future[object]] | None:
-        """The next task that comes back; None if one that waits for its time is due, or nothing came for a while."""
-        timeout = _LISTEN
-        if self._later:
-            timeout = min(timeout, max(0.0, self._later[0][0] - self._run.clock()))
+    def _next_done(self) -> _Done | None:
+        """The next job that comes back; None if one that waits is due before that, or nothing came for a while."""
+        times = [self._later[0][0]] if self._later else []
+        if (next_try := self._limits.next_try) is not None:
+            times.append(next_try)
+        timeout = min(_LISTEN, max(0.0, min(times) - self._run.clock())) if times else _LISTEN
         try:
             return self._done.get(timeout=timeout)
         except queue.Empty:
             return None
 
-    def _submit_due(self) -> None:
-        while self._later and self._later[0][0] <= self._run.clock():
-            self._submit(heapq.heappop(self._later)[2])
+    def _start(self, job: Job) -> None:
+        if job.maps and not job.is_mappable():
+            job.give_up_mapping()
+            if job.waiting_for:
+                return
+        if job.maps:
+            self._fan_out(job)
+        elif self._limits.admit(job):
+            self._submit(job)
+        else:
+            self._queue(job)
 
-    def _submit(self, task: Task) -> None:
-        graph, states = self._graph, self._states
-        upstream = {edge: states[edge.upstream] for edge in graph.edges_to(task)}
-        runner = TaskRunner(task, self._run, upstream, graph.constants(task), self._run_counts.get(task, 0))
-        self._running[task] = None
-        self._running[task] = future = self._executor.submit(runner.run, states[task])
-        future.add_done_callback(lambda done: self._done.put((task, done)))
+    def _submit(self, job: Job) -> None:
+        self._running[job] = None
+        self._running[job] = future = self._crew.submit(self._runner(job).run, job.state)
+        future.add_done_callback(lambda done: self._come_back(job, done))
 
-    def _take(self, done: tuple[Task, Future[object]] | None) -> None:
-        if done is None:
+    def _come_back(self, job: Job, done: Future[object]) -> None:
+        # In the thread that ran it, so that its turn is over at once, and not when this run gets round to it.
+        try:
+            self._limits.ended(job)
+        finally:
+            self._done.put((job, done))
+
+    def _queue(self, job: Job) -> None:
+        """Let *job* wait for its turn, without holding a worker."""
+        job.state = self._runner(job).queue(job.state, *self._limits.reason(job))
+        if job.state.is_finished():
+            self._release(job)
+        else:
+            self._limits.wait(job)
+
+    def _runner(self, job: Job) -> TaskRunner:
+        elsewhere = self._executor if self._executor.crosses_processes else None
+        constants, transaction = self._graph.constants(job.task), self._transactions.of(job.task)
+        return TaskRunner(job, self._run, constants, elsewhere, transaction)
+
+    def _fan_out(self, job: Job) -> None:
+        try:
+            children = expand(job, self._begin.child)
+        except StrongroomError as exc:
+            self._set(job, Failed(str(exc), result=exc))
             return
-        task, future = done
-        # What raises here, an interrupt, leaves its task among the running ones, so that it is written down as stopped.
-        state = future.result()
-        del self._running[task]
-        assert isinstance(state, State)  # noqa: S101  # what TaskRunner.run returns
-        self._states[task] = state
-        if state.is_finished():
-            self._release(task)
-        elif isinstance(state, Scheduled):
-            self._run_counts[task] = self._run_counts.get(task, 0) + 1
-            heapq.heappush(self._later, (state.start_time.timestamp(), next(self._numbers), task))
+        # What is mapped over this one can become its children now: they wait for ours, one by one.
+        early = [dependent for dependent in job.dependents if dependent.maps]
+        job.dependents = [dependent for dependent in job.dependents if not dependent.maps]
+        for dependent in early:
+            self._lose_one(dependent)
+        if job.open_children == 0:
+            self._gather(job)
+        startable = (child for child in reversed(children) if child.waiting_for == 0)
+        self._ready += [child for child in startable if not child.state.is_finished()]
 
-    def _release(self, task: Task) -> None:
-        for downstream in {edge.downstream: None for edge in self._graph.edges_from(task)}:
-            self._waiting_for[downstream] -= 1
-            if self._waiting_for[downstream] == 0:
-                self._submit(downstream)
+    def _take(self, done: _Done) -> None:
+        job, future = done
+        # What raises here, an interrupt, leaves its job among the running ones, so that it is written down as stopped.
+        state = future.result()
+        del self._running[job]
+        assert isinstance(state, State)  # noqa: S101  # what TaskRunner.run returns
+        job.state = state
+        if state.is_finished():
+            self._release(job)
+        elif isinstance(state, Scheduled):
+            job.run_count += 1
+            heapq.heappush(self._later, (state.start_time.timestamp(), next(self._numbers), job))
+
+    def _release(self, job: Job) -> None:
+        """Make ready what waited for *job* only."""
+        if job.map_index < 0:
+            self._transactions.finish(job.task, job.state)
+        if job.parent is not None:
+            job.parent.open_children -= 1
+            if job.parent.open_children == 0:
+                self._gather(job.parent)
+        for dependent in reversed(job.dependents):
+            self._lose_one(dependent)
+
+    def _lose_one(self, job: Job) -> None:
+        """Let *job* wait for one job less; if that was the last, it is ready."""
+        job.waiting_for -= 1
+        if job.waiting_for == 0:
+            self._ready.append(job)
+
+    def _gather(self, job: Job) -> None:
+        self._set(job, gather(job, self._run.handler(job.task, {})))
+
+    def _set(self, job: Job, state: State) -> None:
+        """Give *job* a finished state that no runner made."""
+        task = job.task
+
+        def record(new: State) -> None:
+            self._run.recorder.state(new, task=task.slug, name=task.name, tags=tuple(sorted(task.tags)))
+
+        job.state = self._run.change(task, job.state, state, task.state_handlers, record)
+        self._release(job)
 
     def _final_state(self) -> State:
-        states = self._states
+        states = {task: job.state for task, job in self._jobs.items()}
         if not all(states[task].is_finished() for task in self._graph.terminal_tasks):
             return Running("tasks are waiting", result=states)
-        failed = [task.slug for task in self._graph.reference_tasks if states[task].is_failed()]
+        if self._transactions.problem is not None:
+            return Failed(self._transactions.problem, result=states)
+        failed = [task.slug for task in self._graph.reference_tasks if _any_failed(states[task])]
         if failed:
-            return Failed(f"failed: {', '.join(failed[:5])}{' and more' if len(failed) > 5 else ''}", result=states)  # noqa: PLR2004
+            more = " and more" if len(failed) > 5 else ""  # noqa: PLR2004  # as many as a line has room for
+            return Failed(f"failed: {', '.join(failed[:5])}{more}", result=states)
         return Success("all reference tasks succeeded", result=states)
 
     def _stop(self, state: State, error: BaseException, handlers: Iterable[Callable[..., State | None]]) -> None:
         """Write down that the run ends here."""
+        self._transactions.stop()
         message = f"stopped by {type(error).__name__}"
-        waiting = [task for _, _, task in self._later]
-        running = [task for task, future in self._running.items() if not _ended_by_itself(future)]
-        for task in (*running, *waiting):
+        waiting = [job for _, _, job in self._later]
+        running = [job for job, future in self._running.items() if not _ended_by_itself(future)]
+        for job in (*running, *waiting):
+            task = job.task
             # What ended the run is worth more than the news that a plugin did not let this out.
             with contextlib.suppress(EgressError):
-                self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name)
+                self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name, map_index=job.map_index)
         kind = Cancelled if not isinstance(error, Exception) else Failed
         self._change(state, kind(message, result=error), handlers)
 
@@ -146,6 +254,11 @@ class FlowRunner:
 
     def _record(self, state: State) -> None:
         self._run.recorder.state(state, name=self._graph.name)
+
+
+def _any_failed(state: State) -> bool:
+    """True if *state* is a failure, or one of the children is that it stands for."""
+    return state.is_failed() or (isinstance(state, Mapped) and any(child.is_failed() for child in state.map_states))
 
 
 def _ended_by_itself(future: Future[object] | None) -> bool:

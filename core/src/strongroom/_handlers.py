@@ -11,6 +11,7 @@ import msgspec
 from strongroom._plain_json import not_plain_json
 from strongroom.abc import JSONValue, ResultHandler, Slot
 from strongroom.errors import DamagedError, NotSupportedError, SerializationError
+from strongroom.results import Receipt
 
 if TYPE_CHECKING:
     from strongroom.results import ResultStore
@@ -35,17 +36,31 @@ class StoredHandler(ResultHandler):
         return self._store
 
     def write(self, value: object, slot: Slot) -> JSONValue:
-        # A folder for each run, so that a person who looks into the storage finds what belongs together.
-        return self._store.write(value, self._key, folder=f"runs/{slot.run_id}").to_reference()
+        return self._store.write(value, self._key or self._store.key_for(slot)).to_reference()
 
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
-        if not isinstance(reference, Mapping) or reference.get("storage") != self._store.url:
+        if not isinstance(reference, Mapping) or not self.can_read(reference):
             raise DamagedError(self._store.url)
         key, object_, size = (reference.get(name) for name in ("key", "object", "size"))
         if not isinstance(size, int):
             raise DamagedError(self._store.url)
         with self._store.read(str(key), object_=str(object_), size=size) as record:
             return record.result
+
+    def can_read(self, reference: object) -> bool:
+        return isinstance(reference, Mapping) and reference.get("storage") == self._store.url
+
+    def find(self, slot: Slot) -> JSONValue:
+        """The reference to what `write` kept for *slot*, for somebody who lost it; None if there is nothing.
+
+        Raises:
+            StorageError: what is there is no record, or storage does not answer.
+        """
+        key = self._store.key_for(slot)
+        if not self._store.exists(key):
+            return None
+        found = self._store.unverified_metadata(key)
+        return Receipt(self._store.url, key, found.object, found.chain, found.size).to_reference()
 
 
 class JSONHandler(ResultHandler):

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from strongroom.abc import Backend
+from strongroom.abc import Backend, Lease
 from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from strongroom.abc import Envelope
 
@@ -24,12 +25,16 @@ class MemoryBackend(Backend):
 
     id = "memory"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
         # Dictionaries keep the order of insertion, which is the order of `append`.
         self._runs: dict[str, dict[_Place, Envelope]] = {}
         self._opened: dict[str, None] = {}
+        # What is held, with the time when that ends: the slot is the key, so that two leases cannot have the same.
+        self._leases: dict[tuple[str, int], tuple[Lease, float]] = {}
+        self._epoch = 0
 
     def append(self, envelopes: Sequence[Envelope]) -> None:
         """Keep *envelopes*, all or none."""
@@ -54,12 +59,48 @@ class MemoryBackend(Backend):
             envelopes = list(self._runs.get(run_id, {}).values())
         return (envelope for envelope in envelopes if task is None or envelope.task == task)
 
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        """A lease of *name* in the lowest slot that is free or expired, or None."""
+        with self._lock:
+            self._check_open()
+            now = self._clock()
+            slot = next((slot for slot in range(slots) if not self._is_held((name, slot), now)), None)
+            if slot is None:
+                return None
+            self._epoch += 1
+            lease = Lease(name, slot, holder, self._epoch)
+            self._leases[name, slot] = lease, now + seconds
+            return lease
+
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        """Let *lease* last for *seconds* from now; False if it is lost."""
+        with self._lock:
+            self._check_open()
+            now, place = self._clock(), (lease.name, lease.slot)
+            if not self._is_held(place, now) or self._leases[place][0] != lease:
+                return False
+            self._leases[place] = lease, now + seconds
+            return True
+
+    def release(self, lease: Lease) -> None:
+        """Give *lease* back; does nothing if it is lost."""
+        with self._lock:
+            self._check_open()
+            held = self._leases.get((lease.name, lease.slot))
+            if held is not None and held[0] == lease:
+                del self._leases[lease.name, lease.slot]
+
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
             self._closed = True
             self._runs = {}
             self._opened = {}
+            self._leases = {}
+
+    def _is_held(self, place: tuple[str, int], now: float) -> bool:
+        held = self._leases.get(place)
+        return held is not None and now < held[1]
 
     def _fresh(self, envelopes: Sequence[Envelope]) -> list[Envelope]:
         """Those of *envelopes* that are not here yet, each once; nothing is changed."""

@@ -77,6 +77,14 @@ class Outbox:
         elif len(waiting) >= _FULL:
             self._wait_for_room()
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was put is sent, but not longer than so many seconds; True if it is."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while self._waiting and self._sender.is_alive() and time.monotonic() < deadline:
+                self._changed.wait(0.1)
+        return not self._waiting
+
     def _wait_for_room(self) -> None:
         with self._changed:
             while len(self._waiting) >= _FULL and self._sender.is_alive():

@@ -33,7 +33,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 # Only names that we publish ourselves: a hint to install whatever name a record carries would be an attack.
 _DISTRIBUTIONS = MappingProxyType(
-    {name: f"strongroom-{name}" for name in ("arrow", "cli", "compressed", "json", "pickle", "sql")}
+    {name: f"strongroom-{name}" for name in ("arrow", "cli", "compressed", "json", "pickle", "processes", "sql")}
 )
 
 
@@ -153,6 +153,10 @@ class Plugins:
         self._hook = self._pluggy.hook
         self._hook.strongroom_register.call_historic(kwargs={"register": self._register})
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process has its own: the same that are installed, without what `add` added to this one.
+        return installed_plugins, (None if self._allow is None else tuple(sorted(self._allow)),)
+
     def serializer(self, id_: str) -> Serializer:
         """The serializer with this id."""
         return self._get("serializer", id_)  # type: ignore[return-value]  # what Register.serializer took
@@ -198,6 +202,11 @@ class Plugins:
             hint = "install the one for it: pip install strongroom-json strongroom-pickle strongroom-arrow"
             raise MissingPluginError("serializer for values of the type", type(value).__qualname__, hint)
         return self.serializer(id_)
+
+    def fingerprint(self, value: object) -> bytes | None:
+        """Bytes that stand for *value* in a cache key; None if no plugin knows values of its type."""
+        self.load_all()
+        return cast("bytes | None", self._hook.strongroom_fingerprint(value=value))
 
     def outgoing(self, document: T) -> T:
         """*document* as the plugins leave it. Whatever an implementation raises is passed on: it vetoes."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from strongroom._error_info import error_info
 from strongroom.documents import KeptResult, RunDocument, StateDocument
-from strongroom.states import Scheduled
+from strongroom.states import Queued, Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from strongroom._egress import Gate
+    from strongroom.documents import CacheInfo
     from strongroom.results import Result
     from strongroom.states import State
 
@@ -23,11 +24,19 @@ __all__ = ["Recorder"]
 class Recorder:
     """Writes down one run, state by state, numbering the states of each task."""
 
-    def __init__(self, gate: Gate, run_id: str, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        run_id: str,
+        *,
+        sequences: Mapping[tuple[str, int], int] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._gate = gate
         self._run_id = run_id
         self._clock = clock
-        self._sequences: dict[tuple[str, int], int] = {}
+        # A run that is resumed goes on counting where it stopped.
+        self._sequences = dict(sequences or {})
 
     def run(self, flow_name: str, run_name: str, parameters: Mapping[str, object], tasks: tuple[str, ...]) -> None:
         """Write down that the run begins.
@@ -58,6 +67,7 @@ class Recorder:
         map_index: int = -1,
         task_run_name: str = "",
         tags: tuple[str, ...] = (),
+        cache: CacheInfo | None = None,
     ) -> None:
         """Write down that a task, or with an empty *task* the flow, has come into *state*.
 
@@ -81,9 +91,10 @@ class Recorder:
                 result=_kept(result) if result.serialized else None,
                 error=error_info(failure) if isinstance(failure, BaseException) else None,
                 cached_inputs={key: _kept(kept) for key, kept in state.cached_inputs.items() if kept.serialized},
-                start_time=int(state.start_time.timestamp() * 1e6) if isinstance(state, Scheduled) else None,
+                start_time=int(state.start_time.timestamp() * 1e6) if isinstance(state, (Scheduled, Queued)) else None,
                 task_run_name=task_run_name,
                 tags=tags,
+                cache=cache,
             )
         )
         # Only now: a document that was not let out leaves no gap.

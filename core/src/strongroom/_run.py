@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from strongroom._leases import Leases
     from strongroom._recorder import Recorder
     from strongroom._task import Task
     from strongroom.abc import Serializer
@@ -48,9 +50,12 @@ class Run:
     context: Mapping[str, object]
     parameters: Mapping[str, object]
     keeping: Keeping
+    leases: Leases | None = None
+    """None if the backend offers none."""
     runner_handlers: tuple[Callable[..., State | None], ...] = ()
     clock: Callable[[], float] = time.time
-    _handlers: dict[tuple[object, ...], ResultHandler] = field(default_factory=dict)
+    random: Callable[[], float] = random.random
+    _handlers: dict[tuple[object, ...], StoredHandler] = field(default_factory=dict)
 
     def keeps(self, task: Task) -> bool:
         """True if the result of *task* is to be kept: the task decides, then a setting, the flow, a setting."""
@@ -62,6 +67,15 @@ class Run:
         """True if the value of *task* is to be dropped once it is kept."""
         return not task.cache_result_in_memory or self.keeping.cache_result_in_memory is False
 
+    def check(self, task: Task) -> None:
+        """Complain, before anything runs, about a handler, serializer or storage of *task* that cannot be had."""
+        chosen = task.result_handler or self.keeping.result_handler
+        if chosen is None or chosen == StoredHandler.id:
+            if task.result_storage is not None or task.result_serializer is not None:
+                self.stored(task, task.result_storage or self.keeping.result_storage)
+        elif isinstance(chosen, str):
+            self.project.handler(chosen)
+
     def handler(self, task: Task, values: Mapping[str, object]) -> ResultHandler:
         """The handler for results of *task*; *values* are what its templates may use."""
         chosen = task.result_handler or self.keeping.result_handler
@@ -70,19 +84,24 @@ class Run:
         if chosen is not None and chosen != StoredHandler.id:
             return self.project.handler(chosen)
         storage = task.result_storage or self.keeping.result_storage
-        serializer = task.result_serializer or self.keeping.result_serializer
         if task.result_storage_key is not None:
             key = fill_template(task.result_storage_key, values)
+            serializer = task.result_serializer or self.keeping.result_serializer
             return StoredHandler(self.project.store(storage, serializer), key)
+        return self.stored(task, storage)
+
+    def stored(self, task: Task, storage: str | Path | None) -> StoredHandler:
+        """The handler that keeps results of *task* as records in *storage*; None is that of the settings."""
+        serializer = task.result_serializer or self.keeping.result_serializer
         # Most tasks of a run keep their results the same way: they share one handler.
         known = (storage, serializer if isinstance(serializer, str) else id(serializer))
         if known not in self._handlers:
             self._handlers[known] = StoredHandler(self.project.store(storage, serializer))
         return self._handlers[known]
 
-    def slot(self, task: Task) -> Slot:
-        """The place of the result of *task* in this run."""
-        return Slot(self.id, task.slug)
+    def slot(self, task: Task, map_index: int = -1, field: str = "result") -> Slot:
+        """The place of a result of *task*, or of one of its inputs, in this run."""
+        return Slot(self.id, task.slug, map_index, field)
 
     def change(
         self,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -81,21 +81,29 @@ class Settings(_Section, frozen=True):
     tasks: Tasks
     plugins: Plugins
     backend: Backend
+    limits: Mapping[str, int]
+    """Tag -> how many tasks that have it may run at once, in all processes that share the backend."""
     origins: Mapping[str, str]
-    """Who set each setting, such as ``results.storage``: the name of a variable, the path of a file, or ``default``."""
+    """Who set each setting, such as ``results.storage``: the name of a variable, the path of a file, or ``default``.
+
+    Limits are there one by one, such as ``limits.db``; ``limits`` itself is there if none is set.
+    """
 
 
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
     {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend}
 )
+_LIMITS = "limits"
+_Limit = Annotated[int, msgspec.Meta(ge=1)]
 _TYPES: Mapping[str, object] = MappingProxyType(
-    {"home": str}
+    {"home": str, _LIMITS: _Limit}
     | {f"{name}.{field.name}": field.type for name, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)}
 )
 _VARIABLES = MappingProxyType({_PREFIX + key.upper().replace(".", "_"): key for key in _TYPES})
 _EXPECTED: Mapping[object, str] = MappingProxyType(
     {
         str: "a string",
+        _Limit: "a whole number from 1",
         bool: "true or false",
         bool | None: "true or false",
         tuple[str, ...]: "a list of strings (in a variable: separated by commas)",
@@ -127,13 +135,16 @@ def load(env: Mapping[str, str], cwd: Path) -> Settings:
     found: dict[str, _Found] = {}
     for source in (_from_file(cwd, "strongroom.toml"), _from_file(cwd, "pyproject.toml"), _from_env(env, cwd)):
         found.update(source)
-    origins = {key: found[key].origin if key in found else "default" for key in _TYPES}
+    limits = _section(_LIMITS, found)
+    origins = {key: "default" for key in _TYPES if key != _LIMITS or not limits}
+    origins |= {key: item.origin for key, item in found.items()}
     return Settings(
         home=_home(found.get("home"), env),
         results=msgspec.convert(_section("results", found) | _storage(found, env), Results),
         tasks=msgspec.convert(_section("tasks", found), Tasks),
         plugins=msgspec.convert(_section("plugins", found), Plugins),
         backend=msgspec.convert(_section("backend", found), Backend),
+        limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
         origins=MappingProxyType(origins),
     )
 
@@ -183,7 +194,10 @@ def _from_env(env: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, _Found]]
             if name.startswith(f"{_PREFIX}EGRESS"):
                 raise _no_egress(name)
             raise SettingsError(f"{name} is not a setting{_near(name, _VARIABLES)}")
-        yield key, _Found(_parse_text(key, text, name), name, cwd)
+        if key == _LIMITS:
+            yield from ((tag, _Found(number, name, cwd)) for tag, number in _parse_limits(text, name).items())
+        else:
+            yield key, _Found(_parse_text(key, text, name), name, cwd)
 
 
 def _parse_text(key: str, text: str, origin: str) -> object:
@@ -194,11 +208,23 @@ def _parse_text(key: str, text: str, origin: str) -> object:
     return _convert(key, text, origin, strict=False)
 
 
+def _parse_limits(text: str, origin: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        tag, equals, number = (piece.strip() for piece in part.partition("="))
+        key = f"{_LIMITS}.{tag}"
+        if not tag or not equals or key in found:
+            raise SettingsError(f"{origin}: limits must be different tags with their numbers, such as db=2,api=5")
+        found[key] = _convert(key, number, origin, strict=False)
+    return found
+
+
 def _convert(key: str, value: object, origin: str, *, strict: bool) -> object:
+    kind = _Limit if key.startswith(f"{_LIMITS}.") else _TYPES[key]
     try:
-        return msgspec.convert(value, _TYPES[key], strict=strict)
+        return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError:
-        raise SettingsError(f"{origin}: {key} must be {_EXPECTED[_TYPES[key]]}") from None
+        raise SettingsError(f"{origin}: {key} must be {_EXPECTED[kind]}") from None
 
 
 def _from_file(cwd: Path, name: str) -> Iterator[tuple[str, _Found]]:
@@ -268,10 +294,13 @@ def _flat(table: Mapping[str, object], path: Path) -> Iterator[tuple[str, object
         if name in _SECTIONS:
             for key, inner in _table(table, name, path).items():
                 yield _known(f"{name}.{key}", path), inner
+        elif name == _LIMITS:
+            yield from ((f"{_LIMITS}.{tag}", number) for tag, number in _table(table, name, path).items())
         elif name == "egress":
             raise _no_egress(str(path))
         elif isinstance(value, dict) and name not in _TYPES:
-            raise SettingsError(f"{path}: [{name}] is not a section of the settings{_near(name, _SECTIONS)}")
+            near = _near(name, (*_SECTIONS, _LIMITS))
+            raise SettingsError(f"{path}: [{name}] is not a section of the settings{near}")
         else:
             yield _known(name, path), value
 

@@ -5,49 +5,56 @@ from __future__ import annotations
 
 import copy
 import difflib
-import functools
 import inspect
-from typing import TYPE_CHECKING, Any, TypedDict, overload
+from typing import TYPE_CHECKING, Any
 
 from strongroom import _task_checks as checks
 from strongroom import triggers
 from strongroom._graph import current_graph
+from strongroom._operators import Operators
 from strongroom._template import check_template
-from strongroom.context import context
 from strongroom.errors import DefinitionError, NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import timedelta
     from pathlib import Path
-    from typing import Self, Unpack
+    from typing import Self
 
+    from strongroom._cache_policies import CachePolicy
     from strongroom._graph import Graph
+    from strongroom._grouping import Hook
     from strongroom.abc import ResultHandler, Serializer
     from strongroom.states import State
 
     StateHandler = Callable[[Any, State, State], State | None]
 
-__all__ = ["FunctionTask", "Parameter", "Task", "add_input", "task"]
+__all__ = ["Task"]
 
 
-class Task:
+class Task(Operators):
     """Something to run, with its inputs as keyword arguments. Subclass it and write `run`, or use `task`.
+
+    Inside a flow, calling a task adds a copy of it, and so does an operator: ``total / count`` is a task.
 
     Args:
         name: the name in states and listings; by default the class's or function's. It leaves in clear.
         slug: what tells the tasks of one flow apart; by default the name, with a number where it is taken.
         tags: words to find the task by. They leave sealed.
+        nout: how many results it returns at once, as a tuple or list, so that ``a, b = task()`` gives two tasks.
         max_retries: how often to run again after a failure.
-        retry_delay: how long to wait before that, a timedelta or seconds.
+        retry_delay: how long to wait before that: a timedelta or seconds, a list of them, one for each retry, or a
+            function of the number of the retry, from 1. Waiting holds no worker.
+        retry_jitter: wait up to so many times the delay longer, at random.
         retry_on: the exception types that are worth running again for; by default all.
+        timeout: how long one run may take, a timedelta or seconds; after that it is TimedOut.
         trigger: given the upstream states, decides whether to run; see `strongroom.triggers`.
         skip_on_upstream_skip: be Skipped, without asking the trigger, if an upstream task is.
         state_handlers: called with (task, old state, new state) at each change; may answer with another new state.
         on_failure: called with (task, state) when it fails.
         task_run_name: a template for the name of a run, of context, ``parameters[...]`` and inputs. It leaves sealed.
         persist_result, checkpoint: two names of one thing: keep the result in storage. By default it is kept if any
-            of result_storage, result_storage_key, result_serializer or cache_key_fn is given.
+            of result_storage, result_storage_key, result_serializer, cache_policy or cache_key_fn is given.
         result_handler: a `ResultHandler`, or the id of one; by default ``stored``: a record in result_storage.
         result_storage: an fsspec URL or a folder; by default the flow's, then the settings'.
         result_storage_key: a template for the record's key; by default a random one.
@@ -56,8 +63,11 @@ class Task:
         cache_for: use a kept result again for so long.
         cache_validator: ``(state, inputs, parameters) -> bool``: may this kept result be used? See
             `strongroom.caching`; by default `duration_only`.
-        cache_key: what results are kept under, rather than the task's name and source.
-        cache_key_fn: ``(context, parameters) -> str | None``: the same, computed for each run; None means no caching.
+        cache_policy: what the key is made of that results are kept under, such as ``INPUTS + TASK_SOURCE``; see
+            `strongroom.caching`. With cache_for or cache_validator alone it is the task's name and source.
+        cache_key: what results are kept under, instead of that.
+        cache_key_fn: ``(context, inputs) -> str | None``: the same, computed for each run; None means no caching.
+            It wins over cache_policy.
         refresh_cache: compute even if there is a kept result, and replace it.
 
     Raises:
@@ -67,6 +77,7 @@ class Task:
 
     name: str
     slug: str
+    _class_signature: inspect.Signature
 
     def __init__(
         self,
@@ -74,9 +85,12 @@ class Task:
         slug: str | None = None,
         tags: Iterable[str] = (),
         *,
+        nout: int | None = None,
         max_retries: int = 0,
-        retry_delay: timedelta | float | None = None,
+        retry_delay: timedelta | float | list[timedelta | float] | Callable[[int], object] | None = None,
+        retry_jitter: float = 0.0,
         retry_on: type[BaseException] | Collection[type[BaseException]] | None = None,
+        timeout: timedelta | float | None = None,
         trigger: Callable[..., object] = triggers.all_successful,
         skip_on_upstream_skip: bool = True,
         state_handlers: Iterable[StateHandler] = (),
@@ -92,25 +106,29 @@ class Task:
         cache_for: timedelta | None = None,
         cache_validator: Callable[..., bool] | None = None,
         cache_key: str | None = None,
+        cache_policy: CachePolicy | None = None,
         cache_key_fn: Callable[..., str | None] | None = None,
         refresh_cache: bool = False,
         **unknown: object,
     ) -> None:
-        checks.check_arguments(unknown, inspect.signature(Task.__init__).parameters)
+        if unknown:
+            checks.check_arguments(unknown, inspect.signature(Task.__init__).parameters)
         self.name = checks.check_name(name or type(self).__name__)
         self.slug = checks.check_name(slug or self.name)
-        self.slug_is_given = slug is not None
+        self.slug_is_given = self.slug_is_final = slug is not None
         self.tags = checks.check_tags(tags)
+        self.nout = checks.check_nout(self.name, nout)
         self.max_retries = checks.check_retries(self.name, max_retries)
-        self.retry_delay = checks.check_delay(self.name, retry_delay)
+        self.retry_delay = checks.check_delay(self.name, retry_delay, retry_jitter)
         self.retry_on = checks.check_exception_types(self.name, retry_on)
+        self.timeout = checks.check_timeout(self.name, timeout)
         self.trigger = checks.check_callable(self.name, "the trigger", trigger)
         self.skip_on_upstream_skip = skip_on_upstream_skip
         self.state_handlers = checks.check_handlers(self.name, state_handlers, on_failure)
         self.task_run_name = task_run_name
         self.persist_result = checks.one_of(self.name, persist_result=persist_result, checkpoint=checkpoint)
         self.result_handler = result_handler
-        self.result_storage = result_storage
+        self.result_storage = checks.check_storage(self.name, result_storage)
         self.result_storage_key = result_storage_key
         self.result_serializer = result_serializer
         self.cache_result_in_memory = cache_result_in_memory
@@ -119,7 +137,12 @@ class Task:
         self.cache_key = cache_key
         self.cache_key_fn = cache_key_fn and checks.check_callable(self.name, "cache_key_fn", cache_key_fn)
         self.refresh_cache = refresh_cache
-        self._signature = checks.check_signature(self.name, self.run)
+        self.commit_hooks: tuple[Hook, ...] = ()
+        self.rollback_hooks: tuple[Hook, ...] = ()
+        self._signature = self._find_signature()
+        self.cache_policy = checks.check_cache_policy(self.name, cache_policy, self._signature.parameters)
+        if self.cache_policy and cache_key is not None:
+            raise DefinitionError(f"the task {self.name!r} has a cache_key and a cache_policy; give one of them")
         self.required_inputs = checks.required_inputs(self._signature)
 
     if TYPE_CHECKING:
@@ -131,6 +154,14 @@ class Task:
             """Do the work; the arguments are the inputs, and what is returned is the result."""
             raise NotSupportedError(f"running the task {self.name!r}, which has no run method", instead="write one")
 
+    def _find_signature(self) -> inspect.Signature:
+        if "run" in vars(self):
+            return checks.check_signature(self.name, self.run)
+        # Looked at once for each class: it takes longer than all the rest.
+        if "_class_signature" not in vars(type(self)):
+            type(self)._class_signature = checks.check_signature(self.name, self.run)  # noqa: SLF001  # our own class
+        return self._class_signature
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.slug!r}>"
 
@@ -139,7 +170,8 @@ class Task:
         """True if results of former runs may be used."""
         if self.persist_result is False:
             return False
-        return self.cache_for is not None or self.cache_key_fn is not None or self.cache_validator is not None
+        given = (self.cache_for, self.cache_key_fn, self.cache_validator, self.cache_policy or None)
+        return any(each is not None for each in given)
 
     @property
     def asks_for_persistence(self) -> bool | None:
@@ -147,7 +179,17 @@ class Task:
         if self.persist_result is not None:
             return self.persist_result
         hints = (self.result_storage, self.result_storage_key, self.result_serializer, self.cache_key_fn)
-        return True if any(hint is not None for hint in hints) else None
+        return True if self.cache_policy or any(hint is not None for hint in hints) else None
+
+    def on_commit(self, hook: Hook) -> Hook:
+        """Call *hook* with the `OpenTransaction` when the transaction is committed that this task belongs to."""
+        self.commit_hooks = (*self.commit_hooks, checks.check_callable(self.name, "on_commit", hook))
+        return hook
+
+    def on_rollback(self, hook: Hook) -> Hook:
+        """Call *hook* with the `OpenTransaction` when it is rolled back after this task has succeeded."""
+        self.rollback_hooks = (*self.rollback_hooks, checks.check_callable(self.name, "on_rollback", hook))
+        return hook
 
     def check_input_name(self, key: str) -> None:
         """Complain if `run` takes no argument *key*."""
@@ -166,16 +208,25 @@ class Task:
                 what = f"{label} of the task {self.slug!r}"
                 check_template(template, {*inputs, *context, "parameters"}, parameters, what=what)
 
+    def inputs(self) -> dict[str, inspect.Parameter]:
+        """What `run` takes, by name: each knows its annotation and its default. ``**kwargs`` are not among them."""
+        parameters = self._signature.parameters.items()
+        return {name: each for name, each in parameters if each.kind is not each.VAR_KEYWORD}
+
     def copy(self, **changes: object) -> Self:
-        """A copy that is in no flow, with other attributes if some are given."""
+        """A copy that is in no flow, with other attributes if some are given.
+
+        Raises:
+            DefinitionError: there is no such attribute, or it cannot have this value.
+        """
         new = copy.copy(self)
-        if "slug" not in changes and not self.slug_is_given:
-            new.slug = checks.check_name(changes.get("name", new.name))
         for key, value in changes.items():
-            if key not in vars(self) or key.startswith("_"):
+            if key not in vars(self) or key.startswith(("_", "slug_is_")):
                 raise DefinitionError(f"the task {self.name!r} has no attribute {key!r} to change")
-            setattr(new, key, value)
-        new.slug_is_given = self.slug_is_given or "slug" in changes
+            setattr(new, key, checks.check_change(self.name, key, value))
+        new.slug_is_given = new.slug_is_final = self.slug_is_given or "slug" in changes
+        if not new.slug_is_given:
+            new.slug = new.name
         return new
 
     def __call__(
@@ -198,11 +249,48 @@ class Task:
                 f"call it inside `with Flow(...)`, or call {self.name}.run(...) to run it by itself"
             )
         new = self.copy(**(task_args or {}))
-        new.bind(graph, *args, upstream_tasks=upstream_tasks, **kwargs)
+        new._connect(graph, args, kwargs, upstream_tasks, mapped=False)  # noqa: SLF001  # a copy of this one
         return new
 
-    def bind(self, graph: Graph, *args: object, upstream_tasks: Iterable[Task] = (), **kwargs: object) -> None:
-        """Add this very task to *graph*, with these inputs."""
+    def map(
+        self,
+        *args: object,
+        upstream_tasks: Iterable[object] = (),
+        task_args: Mapping[str, Any] | None = None,
+        flow: Graph | None = None,
+        **kwargs: object,
+    ) -> Self:
+        """Add a copy of this task that runs once for each element of its inputs, those in `unmapped` left as they are.
+
+        Several inputs go in step, and the shortest decides. The result is the list of the results. What is mapped over
+        a mapped task goes on with each element as soon as that is ready.
+
+        Raises:
+            DefinitionError: an input that is no task has no elements.
+        """
+        graph = flow or _building(self)
+        new = self.copy(**(task_args or {}))
+        new._connect(graph, args, kwargs, upstream_tasks, mapped=True)  # noqa: SLF001  # a copy of this one
+        return new
+
+    def bind(self, graph: Graph, *args: object, upstream_tasks: Iterable[Task] = (), **kwargs: object) -> Self:
+        """Add this very task to *graph*, with these inputs; returns it.
+
+        Raises:
+            DefinitionError: it has inputs in *graph* already, or the arguments do not fit `run`.
+        """
+        self._connect(graph, args, kwargs, upstream_tasks, mapped=False)
+        return self
+
+    def _connect(
+        self,
+        graph: Graph,
+        args: Collection[object],
+        kwargs: Mapping[str, object],
+        upstream_tasks: Iterable[object],
+        *,
+        mapped: bool,
+    ) -> None:
         try:
             arguments = self._signature.bind(*args, **kwargs).arguments
         except TypeError as exc:
@@ -210,133 +298,39 @@ class Task:
         for parameter in self._signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 arguments.update(arguments.pop(parameter.name, {}))
-        graph.add_task(self)
-        for key, value in arguments.items():
-            add_input(graph, self, key, value)
-        for upstream in upstream_tasks:
-            graph.add_edge(upstream, self)
+        if self in graph and any(graph.inputs(self)):
+            raise DefinitionError(
+                f"the task {self.slug!r} is bound in the flow {graph.name!r} already; bind a copy of it: copy()"
+            )
+        if mapped and not arguments and not upstream_tasks:
+            raise DefinitionError(f"the task {self.name!r} is mapped over nothing; give it an input to map over")
+        graph.set_dependencies(self, upstream_tasks, keyword_tasks=arguments, mapped=mapped)
 
-    def set_upstream(self, task: Task, *, key: str | None = None) -> None:
-        """Wait for *task*, in the flow that is being built; with a *key*, its result becomes that input."""
-        _building(self).add_edge(task, self, key)
-
-    def set_downstream(self, task: Task, *, key: str | None = None) -> None:
-        """Let *task* wait for this one, in the flow that is being built."""
-        _building(self).add_edge(self, task, key)
-
-
-class TaskArguments(TypedDict, total=False):
-    """The keyword arguments of `Task`, as `task` passes them on."""
-
-    slug: str | None
-    tags: Iterable[str]
-    max_retries: int
-    retry_delay: timedelta | float | None
-    retry_on: type[BaseException] | Collection[type[BaseException]] | None
-    trigger: Callable[..., object]
-    skip_on_upstream_skip: bool
-    state_handlers: Iterable[StateHandler]
-    on_failure: Callable[[Any, State], object] | None
-    task_run_name: str | None
-    persist_result: bool | None
-    checkpoint: bool | None
-    result_handler: ResultHandler | str | None
-    result_storage: str | Path | None
-    result_storage_key: str | None
-    result_serializer: str | Serializer | None
-    cache_result_in_memory: bool
-    cache_for: timedelta | None
-    cache_validator: Callable[..., bool] | None
-    cache_key: str | None
-    cache_key_fn: Callable[..., str | None] | None
-    refresh_cache: bool
-
-
-class FunctionTask(Task):
-    """A task that runs a function."""
-
-    def __init__(
-        self, function: Callable[..., object], name: str | None = None, **arguments: Unpack[TaskArguments]
+    def set_dependencies(
+        self,
+        flow: Graph | None = None,
+        upstream_tasks: Iterable[object] = (),
+        downstream_tasks: Iterable[Task] = (),
+        keyword_tasks: Mapping[str, object] | None = None,
+        *,
+        mapped: bool = False,
     ) -> None:
-        if not callable(function):
-            raise DefinitionError(f"a task is made of a function, not of a {type(function).__name__}")
-        if inspect.iscoroutinefunction(function):
-            raise NotSupportedError(f"the task {function.__name__!r}, an async function,")
-        self.run = function  # type: ignore[method-assign]  # the function stands for the method
-        super().__init__(name or getattr(function, "__name__", type(function).__name__), **arguments)
-        functools.update_wrapper(self, function, updated=())
+        """Add this very task to *flow*, or to the one that is being built; see `Flow.set_dependencies`."""
+        graph = flow or _building(self)
+        graph.set_dependencies(self, upstream_tasks, downstream_tasks, keyword_tasks, mapped=mapped)
 
+    def set_upstream(
+        self, task: object, *, key: str | None = None, mapped: bool = False, flow: Graph | None = None
+    ) -> None:
+        """Wait for *task*, in *flow* or the one that is being built; with a *key*, its result becomes that input."""
+        inputs, others = ({key: task}, ()) if key is not None else ({}, (task,))
+        self.set_dependencies(flow, others, keyword_tasks=inputs, mapped=mapped)
 
-class Parameter(Task):
-    """An input of the whole flow, given when it is run: plain JSON. It leaves sealed.
-
-    Args:
-        name: what ``flow.run(name=value)`` calls it; also its slug.
-        default: its value if none is given.
-        required: whether a value must be given; by default, if there is no default.
-    """
-
-    def __init__(self, name: str, default: object = None, *, required: bool | None = None) -> None:
-        super().__init__(name=name, slug=name)
-        self.default = default
-        self.required = default is None if required is None else required
-        graph = current_graph()
-        if graph is not None:
-            graph.add_task(self)
-
-    def run(self) -> object:
-        """The value in this run."""
-        return context.parameters[self.name]
-
-
-class Gather(Task):
-    """Puts results back into the list, tuple, set or dictionary that they were passed in."""
-
-    def __init__(self, kind: type, keys: tuple[object, ...]) -> None:
-        super().__init__(name=kind.__name__)
-        self._kind = kind
-        self._keys = keys
-
-    def run(self, **items: object) -> object:
-        """The container, with results in the place of tasks."""
-        values = [items[f"item_{index}"] for index in range(len(self._keys))]
-        return dict(zip(self._keys, values, strict=True)) if self._kind is dict else self._kind(values)
-
-
-def add_input(graph: Graph, task: Task, key: str, value: object) -> None:
-    """Let *task* get *value* as its input *key*; tasks in it are waited for, in containers too."""
-    upstream = as_upstream(graph, value)
-    if upstream is None:
-        graph.set_constant(task, key, value)
-    else:
-        graph.add_edge(upstream, task, key)
-
-
-def as_upstream(graph: Graph, value: object) -> Task | None:
-    """The task whose result stands for *value*; None if there is no task in it."""
-    if isinstance(value, Task):
-        return value
-    if type(value) not in _CONTAINERS or not _holds_task(value):
-        return None
-    pairs = value.items() if isinstance(value, dict) else ((None, item) for item in value)  # type: ignore[attr-defined]
-    keys, items = zip(*pairs, strict=True)
-    gather = Gather(type(value), keys)
-    graph.add_task(gather)
-    for index, item in enumerate(items):
-        add_input(graph, gather, f"item_{index}", item)
-    return gather
-
-
-_CONTAINERS = frozenset({list, tuple, set, dict})
-
-
-def _holds_task(value: object) -> bool:
-    if isinstance(value, Task):
-        return True
-    if type(value) not in _CONTAINERS:
-        return False
-    items = value.values() if isinstance(value, dict) else value
-    return any(_holds_task(item) for item in items)  # type: ignore[attr-defined]
+    def set_downstream(
+        self, task: Task, *, key: str | None = None, mapped: bool = False, flow: Graph | None = None
+    ) -> None:
+        """Let *task* wait for this one, in *flow* or the one that is being built; see `set_upstream`."""
+        task.set_upstream(self, key=key, mapped=mapped, flow=flow or _building(self))
 
 
 def _building(task: Task) -> Graph:
@@ -344,22 +338,3 @@ def _building(task: Task) -> Graph:
     if graph is None:
         raise DefinitionError(f"no flow is being built; connect the task {task.name!r} inside `with Flow(...)`")
     return graph
-
-
-@overload
-def task(function: Callable[..., object], /) -> FunctionTask: ...
-
-
-@overload
-def task(
-    function: None = None, /, *, name: str | None = None, **arguments: Unpack[TaskArguments]
-) -> Callable[[Callable[..., object]], FunctionTask]: ...
-
-
-def task(
-    function: Callable[..., object] | None = None, /, *, name: str | None = None, **arguments: Unpack[TaskArguments]
-) -> FunctionTask | Callable[[Callable[..., object]], FunctionTask]:
-    """Make a function a task: ``@task`` or ``@task(max_retries=2)``; the arguments are those of `Task`."""
-    if function is not None:
-        return FunctionTask(function, name, **arguments)
-    return lambda decorated: FunctionTask(decorated, name, **arguments)

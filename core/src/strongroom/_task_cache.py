@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is there a kept result of a task that can be used instead of running it?"""
+"""Is there a kept result of a task that can be used instead of running it, and who computes it if there is none?"""
 
 from __future__ import annotations
 
-import itertools
 import logging
+import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from strongroom import caching
-from strongroom._fingerprint import canonical, canonical_source
+from strongroom._base_state import put
+from strongroom._cache_key import CacheKey
+from strongroom._cache_policies import IsolationLevel
 from strongroom._handlers import StoredHandler
-from strongroom.context import context
-from strongroom.errors import DefinitionError, HandlerError, StrongroomError
-from strongroom.results import Metadata, Receipt, Result
+from strongroom._turn import leases_for, wait_for_turn
+from strongroom.caching import duration_only, never_use
+from strongroom.documents import CacheInfo
+from strongroom.errors import DefinitionError, HandlerError, NotFoundError, StrongroomError
+from strongroom.results import Receipt, Result, ResultRecord
 from strongroom.states import Cached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from strongroom._leases import Held
     from strongroom._run import Run
     from strongroom._task import Task
-    from strongroom.abc import JSONValue
+    from strongroom._transactions import OpenTransaction
 
 __all__ = ["TaskCache"]
 
@@ -29,120 +34,179 @@ _log = logging.getLogger("strongroom")
 
 
 class TaskCache:
-    """The kept results of one task, for one run of it.
-
-    They lie in the task's result storage, in a folder for each cache key, under a name for each combination of what
-    the validator compares: what is computed again for the same combination replaces the record.
+    """The kept result that may stand for one run of a task: looked for, waited for, or written.
 
     Raises:
         DefinitionError: the task keeps its results where a cache cannot.
         SerializationError: an input or the task's source cannot be told from others.
     """
 
-    def __init__(self, task: Task, run: Run, inputs: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        run: Run,
+        inputs: Mapping[str, object],
+        map_index: int = -1,
+        transaction: OpenTransaction | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._task = task
+        self._map_index = map_index
         self._run = run
         self._inputs = inputs
-        if task.result_storage_key is not None:
-            raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key")
-        handler = run.handler(task, {})
-        if not isinstance(handler, StoredHandler):
-            raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
-        self._handler = handler
-        self._validator = task.cache_validator or caching.duration_only
-        self._folder = self._cache_folder()
-        self._fingerprints = self._present_fingerprints() if self._folder else {}
+        self._transaction = transaction
+        self._sleep = sleep
+        self._handler = _handler(task, run)
+        self._validator = task.cache_validator or duration_only
+        self._key = CacheKey.of(task, run, inputs)
+        self._held: Held | None = None
+        self._resources = ExitStack()
+        self._said = ("", False) if self._key else ("cache_key_fn gave no key", False)
+        self._told = ("", False)
 
     @property
     def is_on(self) -> bool:
         """False if the task's ``cache_key_fn`` said that this run is not to be cached."""
-        return self._folder is not None
+        return self._key is not None
 
     def read(self) -> Cached | None:
-        """The newest kept result that has not expired and that the validator accepts."""
-        if self._folder is None or self._task.refresh_cache:
+        """The kept result, if there is one that has not expired and that the validator accepts.
+
+        One that cannot be read counts as none, and a warning says why.
+        """
+        if self._key is None:
             return None
-        for metadata in self._candidates(self._folder):
-            state = self._state(metadata)
-            if self._validator(state, self._inputs, self._run.parameters):
-                try:
-                    value = self._handler.store.read(metadata.key, object_=metadata.object).result
-                except StrongroomError as exc:
-                    self._warn(exc)
-                else:
-                    return state.replace(result=self._result(value, self._reference(metadata)))
+        if self._task.refresh_cache or self._validator is never_use:
+            return self._miss("refresh_cache is set" if self._task.refresh_cache else "the validator is never_use")
+        try:
+            return self._judge(self._find(self._key.path))
+        except NotFoundError:
+            return self._miss("nothing is kept under its key")
+        except StrongroomError as exc:
+            return self._unreadable(str(exc))
+
+    def take_turn(self) -> Cached | None:
+        """Wait for the right to compute; a result if another run has computed it meanwhile.
+
+        The right lasts until `release`. It is had at once where nobody can say who computes: then several may.
+
+        Raises:
+            DefinitionError: the task insists that only one computes.
+            BackendError: that is so, and the backend cannot be asked now.
+        """
+        if self._key is None or self._task.refresh_cache or self._validator is never_use:
+            return None
+        leases = leases_for(self._task, self._run, self._resources)
+        if leases is None:
+            return None
+        policy = self._task.cache_policy
+        insist = policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE
+        name = self._run.project.keyring.token("turn", self._handler.store.url, self._key.path)
+        turn = wait_for_turn(leases, name, self.read, self._sleep, insist=insist)
+        if isinstance(turn, Cached):
+            self._said = ("another run computed it while this one waited", True)
+            return turn
+        self._held = turn
         return None
 
     def write(self, value: object) -> Result:
-        """Keep *value* for later runs.
+        """Keep *value* for later runs; for this one alone if another run has got the turn meanwhile.
 
         Raises:
             HandlerError: it cannot be kept.
         """
-        pairs = itertools.chain.from_iterable(sorted(self._fingerprints.items()))
-        name = self._run.project.keyring.token("cached", *pairs)
+        assert self._key is not None  # noqa: S101  # is_on was asked
+        if self._held is not None and self._held.lost:
+            # Whoever has the turn now may have written already, and what is older must not look like the newest.
+            self._said = ("the turn to compute was lost, so the result was kept for this run only", False)
+            return Result(value, self._handler).serialize(self._run.slot(self._task, self._map_index))
+        store, path = self._handler.store, self._key.path
+        if self._transaction is not None:
+            path = store.key_for(self._run.slot(self._task, self._map_index))
         expires = None
         if self._task.cache_for is not None:
             expires = int(self._run.clock() * 1e6) + self._task.cache_for // timedelta(microseconds=1)
         try:
-            receipt = self._handler.store.write(
-                value, f"{self._folder}/{name}", expires=expires, fingerprints=self._fingerprints
-            )
+            receipt = store.write(value, path, expires=expires, fingerprints=self._key.fingerprints)
         except Exception as exc:  # serializers and storages are plugins: whatever they raise, the result was not kept
             raise HandlerError(self._handler.id, "write", exc) from exc
-        return self._result(value, receipt.to_reference())
+        return self._result(value, receipt)
 
-    def _cache_folder(self) -> str | None:
-        task, keyring = self._task, self._run.project.keyring
-        if task.cache_key_fn is not None:
-            key = task.cache_key_fn(context, self._inputs)
-            if key is not None and not isinstance(key, str):
-                raise DefinitionError(f"cache_key_fn of the task {task.slug!r} gave a {type(key).__name__}, not a str")
-            return None if key is None else f"cache/{keyring.cache_key('function', key)}"
-        if task.cache_key is not None:
-            return f"cache/{keyring.cache_key('key', task.cache_key)}"
-        return f"cache/{keyring.cache_key('source', task.name, canonical_source(task.run))}"
+    def release(self) -> None:
+        """Give the turn back; nothing happens if there is none."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
+        self._resources.close()
 
-    def _present_fingerprints(self) -> dict[str, str]:
-        """For what the validator compares: a token for the name -> a keyed fingerprint of the value."""
-        chosen = [("input", self._inputs, getattr(self._validator, "inputs", ()))]
-        chosen.append(("parameter", self._run.parameters, getattr(self._validator, "parameters", ())))
-        keyring = self._run.project.keyring
-        return {
-            keyring.token(kind, name): keyring.cache_key("value", canonical(values.get(name), f"${{{name}}}"))
-            for kind, values, names in chosen
-            for name in (values if names is None else names)
-        }
+    def news(self) -> CacheInfo | None:
+        """What was decided, and why; None if that was told before."""
+        if self._said == self._told:
+            return None
+        self._told = self._said
+        reason, hit = self._said
+        if self._key is None:
+            return CacheInfo(key="", hit=hit, reason=reason, parts={})
+        return CacheInfo(key=self._key.path, hit=hit, reason=reason, parts=dict(self._key.parts))
 
-    def _candidates(self, folder: str) -> list[Metadata]:
-        """What is kept, not expired, and computed from what the validator compares; the newest first."""
-        now = int(self._run.clock() * 1e6)
-        found = []
-        for key in self._handler.store.keys(folder):
-            try:
-                metadata = self._handler.store.unverified_metadata(key)
-            except StrongroomError as exc:
-                self._warn(exc)
-                continue
-            alive = metadata.expires is None or now < metadata.expires
-            if alive and metadata.fingerprints == self._fingerprints:
-                found.append(metadata)
-        return sorted(found, key=lambda metadata: metadata.created, reverse=True)
+    def _find(self, path: str) -> ResultRecord:
+        store = self._handler.store
+        if self._transaction is None:
+            return store.read(path)
+        receipt = self._transaction.find(path)
+        if receipt is None or receipt.storage != store.url:
+            raise NotFoundError(store.locate(path))
+        return store.read(receipt.key, object_=receipt.object)
 
-    def _state(self, metadata: Metadata) -> Cached:
+    def _judge(self, record: ResultRecord) -> Cached | None:
+        metadata = record.metadata
         expires = metadata.expires
-        return Cached(
+        if expires is not None and self._run.clock() * 1e6 >= expires:
+            return self._miss("what is kept under its key has expired")
+        state = Cached(
             "used the result of an earlier run",
             cached_result_expiration=None if expires is None else datetime.fromtimestamp(expires / 1e6, UTC),
             fingerprints=metadata.fingerprints,
         )
-
-    def _reference(self, metadata: Metadata) -> dict[str, JSONValue]:
+        if not self._validator(state, self._inputs, self._run.parameters):
+            return self._miss("the validator did not accept what is kept under its key")
+        try:
+            value = record.result
+        except StrongroomError as exc:
+            return self._unreadable(str(exc))
+        except Exception as exc:  # a serializer is a plugin: whatever it raises, there is no value
+            return self._unreadable(f"its serializer raised {type(exc).__name__}")
         store = self._handler.store
-        return Receipt(store.url, metadata.key, metadata.object, metadata.chain, metadata.size).to_reference()
+        receipt = Receipt(store.url, metadata.key, metadata.object, metadata.chain, metadata.size)
+        result = self._result(value, receipt)
+        self._said = ("the result that is kept under its key is used", True)
+        # The validator has seen it without its value; nobody else has seen it yet.
+        put(state, "_result", result.forget_value() if self._run.forgets(self._task) else result)
+        return state
 
-    def _result(self, value: object, reference: JSONValue) -> Result:
-        return Result.from_reference(reference, self._handler, self._run.slot(self._task), value=value)
+    def _result(self, value: object, receipt: Receipt) -> Result:
+        if self._transaction is not None and self._key is not None:
+            self._transaction.stage(self._key.path, receipt)
+        slot = self._run.slot(self._task, self._map_index)
+        return Result.from_reference(receipt.to_reference(), self._handler, slot, value=value)
 
-    def _warn(self, error: StrongroomError) -> None:
-        _log.warning("a cached result of the task %r is left out and computed again: %s", self._task.slug, error)
+    def _miss(self, reason: str) -> Cached | None:
+        self._said = (reason, False)
+        return None
+
+    def _unreadable(self, problem: str) -> Cached | None:
+        # Whoever waits looks again and again: once is enough to be told.
+        if self._said[0] != (reason := f"what is kept under its key cannot be read: {problem}"):
+            _log.warning("a cached result of the task %r is left out and computed again: %s", self._task.slug, problem)
+        return self._miss(reason)
+
+
+def _handler(task: Task, run: Run) -> StoredHandler:
+    if task.result_storage_key is not None:
+        raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key")
+    storage = task.cache_policy.key_storage if task.cache_policy else None
+    handler = run.handler(task, {}) if storage is None else run.stored(task, storage)
+    if not isinstance(handler, StoredHandler):
+        raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
+    return handler

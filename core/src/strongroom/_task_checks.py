@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from strongroom._cache_policies import CachePolicy
 from strongroom.errors import DefinitionError, NotSupportedError
 
 if TYPE_CHECKING:
@@ -17,16 +21,23 @@ if TYPE_CHECKING:
     from strongroom.states import State
 
 __all__ = [
+    "RetryDelay",
     "check_arguments",
+    "check_cache_policy",
     "check_callable",
+    "check_change",
     "check_delay",
     "check_duration",
     "check_exception_types",
     "check_handlers",
     "check_name",
+    "check_nout",
     "check_retries",
+    "check_seconds",
     "check_signature",
+    "check_storage",
     "check_tags",
+    "check_timeout",
     "one_of",
     "required_inputs",
 ]
@@ -35,7 +46,7 @@ F = TypeVar("F")
 
 # What `task(...)` in a flow takes for itself, so that `run` cannot have inputs of these names.
 _RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
-_LATER = frozenset({"cache_policy", "log_stdout", "nout", "retry_jitter", "timeout"})
+_LATER = frozenset({"log_stdout"})
 
 
 def check_arguments(unknown: Mapping[str, object], known: Collection[str]) -> None:
@@ -69,15 +80,65 @@ def check_retries(task: str, count: object) -> int:
     return count
 
 
-def check_delay(task: str, delay: object) -> timedelta:
+@dataclass(frozen=True, slots=True)
+class RetryDelay:
+    """How long to wait before each retry."""
+
+    task: str
+    delays: tuple[timedelta, ...]
+    """One for each retry; the last one stands for all that follow."""
+    function: Callable[[int], object] | None
+    """Gives the delay for the number of a retry, from 1, instead of *delays*."""
+    jitter: float
+
+    def before(self, retry: int, random: Callable[[], float]) -> timedelta:
+        """How long to wait before the retry of this number: the delay, and up to *jitter* times it more at random.
+
+        Raises:
+            DefinitionError: the function answered with no delay.
+        """
+        if self.function is not None:
+            delay = check_seconds(self.task, "retry_delay", self.function(retry)) or timedelta(0)
+        else:
+            delay = self.delays[min(retry, len(self.delays)) - 1]
+        return delay * (1 + self.jitter * random())
+
+
+def check_nout(task: str, count: object) -> int | None:
+    """A whole number from 1, or None."""
+    if count is None:
+        return None
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise DefinitionError(f"nout of the task {task!r} must be a whole number from 1: how many results it returns")
+    return count
+
+
+def check_delay(task: str, delay: object, jitter: object) -> RetryDelay:
+    """A delay: a timedelta or seconds, a list of them, or a function of the number of the retry."""
+    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter < math.inf:
+        raise DefinitionError(f"retry_jitter of the task {task!r} must be a number from 0")
+    if callable(delay):
+        return RetryDelay(task, (), delay, jitter)
+    each = delay if isinstance(delay, (list, tuple)) else [delay]
+    if not each:
+        raise DefinitionError(f"retry_delay of the task {task!r} is an empty list; give one delay for each retry")
+    delays = tuple(check_seconds(task, "retry_delay", one) or timedelta(0) for one in each)
+    return RetryDelay(task, delays, None, jitter)
+
+
+def check_seconds(task: str, argument: str, duration: object) -> timedelta | None:
     """A timedelta, from a number of seconds too."""
-    if delay is None:
-        return timedelta(0)
-    if isinstance(delay, (list, tuple)) or callable(delay):
-        raise NotSupportedError(f"a list or function as retry_delay of the task {task!r}", instead="give one timedelta")
-    if isinstance(delay, (int, float)) and not isinstance(delay, bool):
-        delay = timedelta(seconds=delay)
-    return check_duration(task, "retry_delay", delay) or timedelta(0)
+    if isinstance(duration, (int, float)) and not isinstance(duration, bool) and math.isfinite(duration):
+        duration = timedelta(seconds=duration)
+    return check_duration(task, argument, duration)
+
+
+def check_timeout(task: str, timeout: object) -> timedelta | None:
+    """A time that is not nothing."""
+    duration = check_seconds(task, "timeout", timeout)
+    if duration == timedelta(0):
+        raise DefinitionError(f"timeout of the task {task!r} must be longer than nothing")
+    return duration
 
 
 def check_duration(task: str, argument: str, duration: object) -> timedelta | None:
@@ -100,6 +161,21 @@ def check_exception_types(
     if exceptions != found:
         raise DefinitionError(f"retry_on of the task {task!r} must be exception types")
     return exceptions
+
+
+def check_cache_policy(task: str, policy: object, inputs: Mapping[str, inspect.Parameter]) -> CachePolicy | None:
+    """A policy that leaves out no input that the task does not have."""
+    if policy is None:
+        return None
+    if not isinstance(policy, CachePolicy):
+        kind = type(policy).__name__
+        raise DefinitionError(f"cache_policy of the task {task!r} is a {kind}; policies are in strongroom.caching")
+    if any(each.kind is each.VAR_KEYWORD for each in inputs.values()):
+        return policy
+    for name in sorted(policy.left_out):
+        if name not in inputs:
+            raise DefinitionError(f"cache_policy of the task {task!r} leaves out {name!r}, which is no input of it")
+    return policy
 
 
 def check_callable(task: str, argument: str, function: F) -> F:
@@ -131,6 +207,14 @@ def check_handlers(
     return tuple(found)
 
 
+def check_storage(owner: str, storage: object) -> str | Path | None:
+    """A URL or a folder."""
+    if storage is not None and not isinstance(storage, (str, Path)):
+        kind = type(storage).__name__
+        raise DefinitionError(f"result_storage of {owner!r} is a folder or an fsspec URL, not a {kind}")
+    return storage
+
+
 def one_of(task: str, *, persist_result: bool | None, checkpoint: bool | None) -> bool | None:
     """What the two names of one argument say together."""
     if persist_result is not None and checkpoint is not None and persist_result != checkpoint:
@@ -159,3 +243,28 @@ def required_inputs(signature: inspect.Signature) -> tuple[str, ...]:
         for name, parameter in signature.parameters.items()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     )
+
+
+# What `Task.copy` may be given; `Task` itself holds other values than it was given in these.
+_CHANGES: Mapping[str, Callable[[str, Any], object]] = MappingProxyType(
+    {
+        "name": lambda _, name: check_name(name),
+        "slug": lambda _, slug: check_name(slug),
+        "tags": lambda _, tags: check_tags(tags),
+        "nout": check_nout,
+        "max_retries": check_retries,
+        "retry_delay": lambda task, delay: delay if isinstance(delay, RetryDelay) else check_delay(task, delay, 0.0),
+        "retry_on": check_exception_types,
+        "timeout": check_timeout,
+        "trigger": lambda task, trigger: check_callable(task, "the trigger", trigger),
+        "state_handlers": lambda task, handlers: check_handlers(task, handlers, None),
+        "cache_for": lambda task, duration: check_duration(task, "cache_for", duration),
+        "cache_validator": lambda task, function: function and check_callable(task, "cache_validator", function),
+        "cache_key_fn": lambda task, function: function and check_callable(task, "cache_key_fn", function),
+    }
+)
+
+
+def check_change(task: str, attribute: str, value: object) -> object:
+    """What a copy of *task* will hold as *attribute* if it is given *value*."""
+    return _CHANGES[attribute](task, value) if attribute in _CHANGES else value

@@ -3,22 +3,32 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from strongroom._call import call
+from strongroom._errand import Errand, FailedErrandError, send
+from strongroom._jobs import trigger_view, upstream_states
 from strongroom._task_cache import TaskCache
 from strongroom._template import fill_template
+from strongroom._transactions import entered
 from strongroom.context import context
-from strongroom.errors import HandlerError, NotSupportedError, StrongroomError
+from strongroom.errors import HandlerError, StrongroomError, TaskTimeoutError
 from strongroom.results import NoResult, Result
 from strongroom.signals import Signal
 from strongroom.states import (
     Failed,
+    Looped,
+    MetaState,
+    Queued,
+    Resume,
     Retrying,
     Running,
     Skipped,
     State,
     Success,
+    TimedOut,
     TriggerFailed,
 )
 
@@ -26,10 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from strongroom._graph import Edge
+    from strongroom._jobs import Job
     from strongroom._run import Run
     from strongroom._task import Task
+    from strongroom._transactions import OpenTransaction
+    from strongroom.abc import Executor, ResultHandler
 
 __all__ = ["TaskRunner"]
+
+_log = logging.getLogger("strongroom")
 
 
 class _NotYet(Exception):  # noqa: N818  # not an error
@@ -40,49 +55,85 @@ class TaskRunner:
     """One run of one task: from a pending state to a finished one, or to another pending one.
 
     Args:
-        upstream: the states of the tasks that it waits for.
+        job: what is to be run; all that it waits for is finished.
         constants: its inputs that are not results of tasks.
-        run_count: how often it was started in this run before.
+        elsewhere: the executor whose processes call the task; None calls it here.
     """
 
     def __init__(
-        self, task: Task, run: Run, upstream: Mapping[Edge, State], constants: Mapping[str, object], run_count: int
+        self,
+        job: Job,
+        run: Run,
+        constants: Mapping[str, object],
+        elsewhere: Executor | None = None,
+        transaction: OpenTransaction | None = None,
     ) -> None:
-        self._task = task
+        self._task: Task = job.task
+        self._map_index = job.map_index
+        self._is_start = job.is_start or (job.parent is not None and job.parent.is_start)
         self._run = run
-        self._upstream = upstream
+        self._upstream = upstream_states(job)
         self._constants = constants
-        self._run_count = run_count + 1
+        self._run_count = job.run_count + 1
         self._inputs: dict[str, object] = {}
         self._name = ""
         self._cache: TaskCache | None = None
         self._kept_inputs: Mapping[str, Result] = {}
+        self._loop_count = 1
+        self._elsewhere = elsewhere
+        self._transaction = transaction
+        self._unread: dict[str, Result] = {}
 
     def run(self, state: State) -> State:
         """Take *state* as far as it can go."""
-        with context.use(self._context()):
+        state = _unwrapped(state)
+        with context.use(self._context(is_resumed=isinstance(state, Resume))), entered(self._transaction):
             self._kept_inputs = state.cached_inputs
             try:
                 state = self._prepare(state)
+                if state.is_running():
+                    state = self._run_rounds(state)
             except _NotYet:
                 return state
-            if state.is_running():
-                state = self._change(state, self._finish())
+            finally:
+                if self._cache is not None:
+                    self._cache.release()
             if self._deserves_retry(state):
                 state = self._change(state, self._retrying(state))
         return state
 
-    def _context(self) -> dict[str, object]:
+    def queue(self, state: State, reason: str, start_time: datetime) -> State:
+        """Let the task in *state* wait for its turn: Queued, with its inputs, unless a handler wants otherwise."""
+        with context.use(self._context(is_resumed=isinstance(state, Resume))):
+            self._kept_inputs = state.cached_inputs
+            return self._change(state, self._with_inputs(Queued(reason, state=state, start_time=start_time)))
+
+    def _run_rounds(self, state: State) -> State:
+        """Call the task, and again as long as it raises LOOP, each time with the result of the round before."""
+        state = self._change(state, self._finish())
+        while isinstance(state, Looped):
+            self._loop_count += 1
+            with context.use({**context.to_dict(), "loop_count": self._loop_count, "loop_result": state.result}):
+                state = self._change(state, Running())
+                if state.is_running():
+                    state = self._change(state, self._finish())
+        return state
+
+    def _context(self, *, is_resumed: bool) -> dict[str, object]:
         task = self._task
+        index = None if self._map_index < 0 else self._map_index
         return {
             **self._run.context,
             "task_name": task.name,
-            "task_full_name": task.name,
+            "task_full_name": task.name if index is None else f"{task.name}[{index}]",
             "task_slug": task.slug,
             "task_run_id": f"{self._run.id}:{task.slug}",
             "task_run_count": self._run_count,
             "task_tags": task.tags,
-            "map_index": None,
+            "map_index": index,
+            "resume": is_resumed,
+            "loop_count": 1,
+            "loop_result": None,
         }
 
     def _prepare(self, state: State) -> State:
@@ -94,6 +145,8 @@ class TaskRunner:
             self._read_inputs,
             self._read_cache,
             self._ask_trigger,
+            self._check_mapping,
+            self._take_turn,
             self._set_running,
         ):
             try:
@@ -113,7 +166,7 @@ class TaskRunner:
         return state
 
     def _check_upstream(self, state: State) -> State:
-        if not all(upstream.is_finished() for upstream in self._upstream.values()):
+        if not self._is_start and not all(upstream.is_finished() for upstream in self._upstream.values()):
             raise _NotYet
         return state
 
@@ -130,7 +183,10 @@ class TaskRunner:
                     kept = upstream._result  # noqa: SLF001  # the reference, not yet the value
                     if kept is NoResult:
                         kept = state.cached_inputs.get(edge.key, NoResult)
-                    inputs[edge.key] = None if kept is NoResult else kept.value
+                    if self._may_stay_unread(kept):
+                        self._unread[edge.key] = kept
+                    else:
+                        inputs[edge.key] = None if kept is NoResult else kept.value
             self._inputs = inputs
             if self._task.task_run_name is not None:
                 self._name = fill_template(self._task.task_run_name, self._values())
@@ -140,6 +196,13 @@ class TaskRunner:
             return Failed(f"the name of the task run could not be made: {type(exc).__name__}", result=exc)
         return state
 
+    def _may_stay_unread(self, kept: Result) -> bool:
+        """True if nobody but the task itself needs the value, and that runs elsewhere: it is to be read there."""
+        task = self._task
+        if self._elsewhere is None or task.is_cached or task.task_run_name is not None:
+            return False
+        return task.result_storage_key is None and not kept.in_memory
+
     def _values(self) -> dict[str, object]:
         """What templates may use."""
         return {**context.to_dict(), **self._inputs, "parameters": self._run.parameters}
@@ -148,21 +211,38 @@ class TaskRunner:
         if not self._task.is_cached:
             return state
         try:
-            self._cache = TaskCache(self._task, self._run, self._inputs)
+            self._cache = TaskCache(self._task, self._run, self._inputs, self._map_index, self._transaction)
             return self._cache.read() or state
         except StrongroomError as exc:
             return Failed(str(exc), result=exc)
         except Exception as exc:  # cache keys and validators are the user's code: to go on would be to guess
             return Failed(f"{type(exc).__name__} while a cached result was looked for", result=exc)
 
-    def _ask_trigger(self, state: State) -> State:
+    def _take_turn(self, state: State) -> State:
+        if self._cache is None:
+            return state
         try:
-            passes = self._task.trigger(self._upstream)
+            return self._cache.take_turn() or state
+        except StrongroomError as exc:
+            return Failed(str(exc), result=exc)
+        except Exception as exc:  # validators are the user's code, and a lock manager may be
+            return Failed(f"{type(exc).__name__} while the task waited for its turn", result=exc)
+
+    def _ask_trigger(self, state: State) -> State:
+        if self._is_start:
+            return state
+        try:
+            passes = self._task.trigger(trigger_view(self._upstream))
         except Signal:
             raise
         except Exception as exc:  # the user's code: whatever it raises, the trigger did not pass
             return TriggerFailed(f"the trigger raised {type(exc).__name__}", result=exc)
         return state if passes else TriggerFailed("the trigger did not pass")
+
+    def _check_mapping(self, state: State) -> State:
+        if self._map_index < 0 and any(edge.mapped for edge in self._upstream):
+            return Failed("there is nothing to map over, since what it is mapped over did not succeed")
+        return state
 
     def _set_running(self, state: State) -> State:  # noqa: ARG002  # one of the steps
         return Running()
@@ -170,12 +250,54 @@ class TaskRunner:
     def _finish(self) -> State:
         """Call the task and keep what it returns."""
         try:
-            value = self._task.run(**self._inputs)
+            if self._elsewhere is not None:
+                return self._finish_elsewhere(self._elsewhere)
+            value = call(self._task.run, self._inputs, self._task.timeout)
         except Signal as signal:
-            return self._with_inputs(signal.state)
+            return self._with_inputs(self._with_kept_result(signal.state))
+        except TaskTimeoutError as exc:
+            if exc.goes_on:
+                _log.warning("the task %r took longer than its timeout, and a thread goes on with it", self._task.slug)
+            return TimedOut(str(exc), result=exc)
+        except FailedErrandError as exc:
+            return Failed(str(exc), result=exc.error)
         except (Exception, SystemExit) as exc:  # the user's code may raise anything
             return Failed(f"{type(exc).__name__} in the task", result=exc)
         return self._keep(value)
+
+    def _with_kept_result(self, state: State) -> State:
+        """*state*, that a task raised, with its result kept as one that the task returned would be."""
+        if not state.is_successful() or state.is_skipped() or state._result is NoResult:  # noqa: SLF001
+            return state
+        kept = self._keep(state.result)
+        return state.replace(result=kept._result) if kept.is_successful() else kept  # noqa: SLF001
+
+    def _finish_elsewhere(self, executor: Executor) -> State:
+        task, run = self._task, self._run
+        try:
+            handler = self._handler_elsewhere()
+        except StrongroomError as exc:
+            return Failed(str(exc), result=exc)
+        except Exception as exc:  # a template formats the user's values with the user's own __format__
+            return Failed(f"the key of the result could not be made: {type(exc).__name__}", result=exc)
+        errand = Errand(
+            task.run,
+            self._inputs,
+            self._unread,
+            task.timeout,
+            {**context.to_dict(), "parameters": dict(run.parameters)},
+            handler,
+            run.slot(task, self._map_index),
+            forgets=run.forgets(task),
+        )
+        result = send(errand, executor)
+        return Success(result=result) if result.serialized else self._keep(result.value)
+
+    def _handler_elsewhere(self) -> ResultHandler | None:
+        """What keeps the result where the task runs; None if nobody does, or the cache, whose turn is held here."""
+        if not self._run.keeps(self._task) or (self._cache is not None and self._cache.is_on):
+            return None
+        return self._run.handler(self._task, self._values())
 
     def _keep(self, value: object) -> State:
         task, run = self._task, self._run
@@ -185,7 +307,7 @@ class TaskRunner:
             else:
                 result = Result(value, run.handler(task, self._values()))
                 if run.keeps(task):
-                    result = result.serialize(run.slot(task))
+                    result = result.serialize(run.slot(task, self._map_index))
         except StrongroomError as exc:
             # What was not kept did not succeed: whoever reads Success may rely on the result.
             return Failed(str(exc), result=exc)
@@ -200,13 +322,16 @@ class TaskRunner:
         return not isinstance(error, BaseException) or isinstance(error, self._task.retry_on)
 
     def _retrying(self, state: State) -> State:
-        start_time = datetime.now(UTC) + self._task.retry_delay
+        try:
+            start_time = datetime.now(UTC) + self._task.retry_delay.before(self._run_count, self._run.random)
+        except Exception as exc:  # retry_delay may be the user's function: to go on would be to guess
+            return Failed(f"the delay of the next try could not be found out: {type(exc).__name__}", result=exc)
         return self._with_inputs(Retrying(state.message, start_time=start_time, run_count=self._run_count))
 
     def _with_inputs(self, state: State) -> State:
         """*state*, carrying references to the inputs if the task will run again with them."""
-        if state.is_looped():
-            return Failed("looping is not supported by this version", result=NotSupportedError("the signal LOOP"))
+        if isinstance(state, Looped):
+            return state.replace(loop_count=self._loop_count)
         if not state.is_pending() and not state.is_queued():
             return state
         changes: dict[str, object] = {"run_count": self._run_count} if isinstance(state, Retrying) else {}
@@ -221,7 +346,10 @@ class TaskRunner:
         return state.replace(cached_inputs={**state.cached_inputs, **kept}, **changes)
 
     def _keep_input(self, edge: Edge, upstream: State) -> Result:
-        return upstream._result.serialize(self._run.slot(edge.upstream))  # noqa: SLF001
+        # An element of a list is kept as what it is: an input of this child.
+        owner, field = (self._task, f"input {edge.key}") if edge.mapped else (edge.upstream, "result")
+        index = self._map_index if edge.mapped else -1
+        return upstream._result.serialize(self._run.slot(owner, index, field))  # noqa: SLF001
 
     def _change(self, old: State, new: State) -> State:
         return self._run.change(self._task, old, new, self._task.state_handlers, self._record)
@@ -232,7 +360,17 @@ class TaskRunner:
             state,
             task=task.slug,
             name=task.name,
-            run_count=self._run_count,
+            map_index=self._map_index,
+            # What waits for its turn was not started this time.
+            run_count=self._run_count - state.is_queued(),
             task_run_name=self._name,
             tags=tuple(sorted(task.tags)),
+            cache=self._cache.news() if self._cache is not None else None,
         )
+
+
+def _unwrapped(state: State) -> State:
+    """What *state* stands in front of, with the inputs that were kept meanwhile; most stand in front of nothing."""
+    while isinstance(state, MetaState):
+        state = state.state.replace(cached_inputs={**state.state.cached_inputs, **state.cached_inputs})
+    return state

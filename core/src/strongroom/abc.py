@@ -27,10 +27,12 @@ __all__ = [
     "Envelope",
     "Executor",
     "JSONValue",
+    "Lease",
     "ResultHandler",
     "Serializer",
     "Slot",
     "SupportsBuffer",
+    "SupportsLeases",
 ]
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
@@ -130,6 +132,10 @@ class ResultHandler(ABC):
     def read(self, reference: JSONValue, slot: Slot) -> object:
         """The value that *reference* leads to."""
 
+    def can_read(self, reference: object) -> bool:  # noqa: ARG002  # a handler with places of its own looks at it
+        """False if *reference* is one that another handler of the same id gave."""
+        return True
+
 
 class Envelope(msgspec.Struct, frozen=True):
     """One document as it leaves: clear columns and one sealed blob.
@@ -199,10 +205,64 @@ class Backend(ABC):
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do something until it expires, given to one holder."""
+
+    name: str
+    """What may be done; a token, since the backend sees it."""
+    slot: int
+    """Which of the equal rights of this name it is, from 0."""
+    holder: str
+    epoch: int
+    """Higher for each new holder of the slot: whoever holds a lower one has lost it and must not commit."""
+
+
+@runtime_checkable
+class SupportsLeases(Protocol):
+    """A backend that can decide who may do something, for processes that share nothing else.
+
+    Leases expire by the backend's clock, so that the clocks of those who ask do not matter. Threads may ask at once.
+    """
+
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        """A lease of *name* for *seconds*, if one of the first *slots* slots is free or expired; else None, at once.
+
+        A holder that has a lease already gets another one, or None like everybody else. One for 0 seconds has expired
+        as soon as it is given.
+
+        Raises:
+            BackendUnavailableError: trying again may help.
+        """
+        ...
+
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        """Let *lease* last for *seconds* from now; False if it is lost: it expired, even if nobody took the slot yet.
+
+        Raises:
+            BackendUnavailableError: trying again may help.
+        """
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give *lease* back; does nothing if it is lost."""
+        ...
+
+
 class Executor(ABC):
     """Runs callables somewhere else, or here."""
 
     id: str
+
+    crosses_processes: ClassVar[bool] = False
+    """True if callables run in other processes, so that they, their arguments, results and exceptions are pickled.
+
+    The engine then keeps states, state handlers and the record to itself, and submits nothing but the work proper.
+    `strongroom.crossing` helps to bring exceptions back.
+    """
+
+    workers: int = 1
+    """How many callables can run at once, if they run in other processes; known before the executor is opened."""
 
     @abstractmethod
     def __enter__(self) -> Self:
@@ -217,6 +277,11 @@ class Executor(ABC):
     @abstractmethod
     def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:
         """Start ``function(*args)``; the future has its result or its exception.
+
+        An executor that crosses processes gives a future two more exceptions: `WorkerDiedError` if the process of the
+        callable died, and `TransferError` if something could not be pickled. Where the callable raises a
+        `TaskTimeoutError` that says ``goes_on``, it left a thread behind: an executor whose processes are its own ends
+        that process, and says so with another `TaskTimeoutError`.
 
         Raises:
             RuntimeError: the executor is not open.

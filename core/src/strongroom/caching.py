@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """May a kept result be used again?
 
+A cache policy gives the key that results are kept under, and a cache validator judges what is found there.
+
 A cache validator is any callable ``(state, inputs, parameters) -> bool``: the `Cached` state that would be, the
 inputs of the task and the parameters of the flow, by name. Those here are asked only about results that have not
 expired.
@@ -12,11 +14,29 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from strongroom._cache_policies import (
+    DEFAULT,
+    FLOW_PARAMETERS,
+    INPUTS,
+    NO_CACHE,
+    RUN_ID,
+    TASK_SOURCE,
+    CachePolicy,
+    IsolationLevel,
+)
 from strongroom.states import Cached
 
 __all__ = [
+    "DEFAULT",
+    "FLOW_PARAMETERS",
+    "INPUTS",
+    "NO_CACHE",
+    "RUN_ID",
+    "TASK_SOURCE",
+    "CachePolicy",
     "CacheValidator",
     "Fingerprints",
+    "IsolationLevel",
     "all_inputs",
     "all_parameters",
     "duration_only",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DISPOSITIONS",
+    "CacheInfo",
     "Disposition",
     "Document",
     "ErrorInfo",
@@ -78,6 +79,17 @@ class ErrorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exceptions of an exception group."""
 
 
+class CacheInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was decided about using a cached result, and why."""
+
+    key: str
+    """The key of the record in its storage; empty if there is to be none."""
+    hit: bool
+    reason: str
+    parts: dict[str, str]
+    """What the key follows from, such as ``input x`` or ``source``: a keyed fingerprint of each."""
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """One thing sent to the backend. The first fields are the columns of an `Envelope`."""
 
@@ -115,9 +127,10 @@ class StateDocument(Document, frozen=True, kw_only=True):
     error: Annotated[ErrorInfo | None, Disposition.SEAL] = None
     cached_inputs: Annotated[dict[str, KeptResult], Disposition.SEAL] = {}
     start_time: Annotated[int | None, Disposition.SEAL] = None
-    """When to run next, for a scheduled state: microseconds since 1970-01-01 UTC."""
+    """When to run next, for a scheduled or queued state: microseconds since 1970-01-01 UTC."""
     task_run_name: Annotated[str, Disposition.SEAL] = ""
     tags: Annotated[tuple[str, ...], Disposition.SEAL] = ()
+    cache: Annotated[CacheInfo | None, Disposition.SEAL] = None
 
 
 def _dispositions(kind: type[Document]) -> dict[str, Disposition]:

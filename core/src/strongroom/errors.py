@@ -11,6 +11,7 @@ StrongroomError
 │  ├─ MissingPluginError (LookupError)   nobody registered the id
 │  ├─ BrokenPluginError                  the plugin raised while it was loaded
 │  └─ PluginConflictError                two plugins registered one id
+├─ TaskTimeoutError (TimeoutError)       a task took longer than it may
 ├─ KeyringError                          the keyring cannot be used
 ├─ SealError                             sealed bytes do not open; no reason is given
 ├─ SerializationError (ValueError)       a value cannot be written so that it comes back unchanged
@@ -22,9 +23,15 @@ StrongroomError
 │  ├─ TransientStorageError              trying again may help
 │  └─ PermanentStorageError              trying again will not help
 ├─ EgressError                           a document may not leave
+├─ DrawingError (OSError)                a flow could not be drawn
+├─ RecordedError                         an exception that is not at hand: of an earlier run, or of another process
+├─ ExecutorError
+│  ├─ WorkerDiedError                    the process that ran a task is gone
+│  └─ TransferError                      something cannot be brought from one process to another
 └─ BackendError
    ├─ BackendUnavailableError (ConnectionError)  trying again may help
-   └─ UnknownRunError (LookupError)      the backend has no such run
+   ├─ UnknownRunError (LookupError)      the backend has no such run
+   └─ NotResumableError                  a run has ended, or still goes on
 """
 
 from __future__ import annotations
@@ -41,25 +48,35 @@ __all__ = [
     "CycleError",
     "DamagedError",
     "DefinitionError",
+    "DrawingError",
     "EgressError",
+    "ExecutorError",
     "FormatNotAllowedError",
     "HandlerError",
     "KeyringError",
     "MissingPluginError",
     "NotFoundError",
+    "NotResumableError",
     "NotSupportedError",
     "ParameterError",
     "PermanentStorageError",
     "PluginConflictError",
     "PluginError",
+    "RecordedError",
     "SealError",
     "SerializationError",
     "SettingsError",
     "StorageError",
     "StrongroomError",
+    "TaskTimeoutError",
+    "TransferError",
     "TransientStorageError",
     "UnknownRunError",
+    "WorkerDiedError",
 ]
+
+
+_SIGKILL = 9
 
 
 class StrongroomError(Exception):
@@ -138,6 +155,16 @@ class PluginConflictError(PluginError):
         self.kind = kind
         self.id = id_
         self.plugins = (first, second)
+
+
+class TaskTimeoutError(StrongroomError, TimeoutError):
+    """A task took longer than it may."""
+
+    def __init__(self, seconds: float, *, goes_on: bool) -> None:
+        rest = "; its thread cannot be stopped and goes on in the background" if goes_on else ""
+        super().__init__(f"the task took longer than {seconds:g} seconds{rest}")
+        self.seconds = seconds
+        self.goes_on = goes_on
 
 
 class KeyringError(StrongroomError):
@@ -250,6 +277,67 @@ class UnknownRunError(BackendError, LookupError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"there is no run {run_id!r}; `strongroom runs` lists those that there are")
         self.run_id = run_id
+
+
+class DrawingError(StrongroomError, OSError):
+    """A picture of a flow could not be made; the text that it is made of can be had without it."""
+
+
+class NotResumableError(BackendError):
+    """A run cannot be resumed: it has ended, or somebody runs it right now."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"the run {run_id!r} cannot be resumed: {reason}")
+        self.run_id = run_id
+        self.reason = reason
+
+
+class RecordedError(StrongroomError):
+    """Stands for an exception that is not at hand: its class by name, and its message.
+
+    It is that of a task that failed before its run was resumed, or one that could not leave another process.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class ExecutorError(StrongroomError):
+    """An executor could not do what it was given; the task itself did not fail."""
+
+
+class WorkerDiedError(ExecutorError):
+    """The process that ran a task is gone.
+
+    Attributes:
+        exitcode: the process's exit code, or the number of the signal that killed it, as a negative number.
+    """
+
+    def __init__(self, exitcode: int | None) -> None:
+        super().__init__(f"the process of the task died ({_cause_of_death(exitcode)}); other tasks go on")
+        self.exitcode = exitcode
+
+
+class TransferError(ExecutorError):
+    """Something cannot be brought from one process to another."""
+
+    def __init__(self, what: str, cause: BaseException, *, instead: str) -> None:
+        # Only the class, or the name of a module: what pickle says may quote the value.
+        name = getattr(cause, "name", None) if isinstance(cause, ImportError) else None
+        why = f"the module {name!r} cannot be imported there" if name else type(cause).__name__
+        super().__init__(f"{what} cannot be brought to another process ({why}); {instead}")
+        self.what = what
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is None:
+        return "nobody knows why"
+    if exitcode >= 0:
+        return f"exit code {exitcode}"
+    out_of_memory = ", perhaps since there was no memory left" if exitcode == -_SIGKILL else ""
+    return f"signal {-exitcode}{out_of_memory}"
 
 
 def _kind(cause: BaseException) -> str:

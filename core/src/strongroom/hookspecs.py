@@ -63,6 +63,17 @@ def strongroom_choose_serializer(value: object) -> str | None:
     """
 
 
+@hookspec(firstresult=True)
+def strongroom_fingerprint(value: object) -> bytes | None:
+    """Bytes that stand for *value* in a cache key, or None to leave it to the others.
+
+    Equal for values of the same type and content, in every process, and for no others: a digest of the content will
+    do, and the type's name is added to it. It never leaves as it is. Asked for values of types that strongroom itself
+    does not know, so it must not import anything heavy to say no. Raise `SerializationError` for a value of a known
+    type that cannot be told from others.
+    """
+
+
 @hookspec
 def strongroom_outgoing(document: object) -> object:
     """See a document before it is sealed, and return None or a tightened copy of it.

@@ -20,6 +20,8 @@ import stat
 import threading
 import tomllib
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,6 @@ from strongroom.errors import KeyringError, SealError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from typing import NoReturn
 
 __all__ = ["KEYRING_FILE", "SEAL_OVERHEAD", "Key", "Keyring", "bind"]
@@ -103,15 +104,20 @@ class Key:
 class Keyring:
     """The keys of one project: the first one seals, all of them open."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[Key], *, path: Path | None = None) -> None:
+        """Use *keys*; *path* is the file that they are in, if they are in one."""
         if not keys:
             raise KeyringError("a keyring needs at least one key")
         self._primary = keys[0]
         self._keys = {key.id: key for key in keys}
         self._prefix = _SEAL_VERSION + bytes.fromhex(self._primary.id)
+        self._path = path
 
-    def __reduce__(self) -> NoReturn:
-        raise KeyringError("a keyring is not pickled; open it where it is needed")
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keys do not travel: another process of their owner reads them where they are.
+        if self._path is None:
+            raise KeyringError("keys that are in no file do not leave their process; put them into the home's keyring")
+        return _from_file, (str(self._path.absolute()),)
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)}, primary {self._primary.id}>"
@@ -179,9 +185,25 @@ class Keyring:
             KeyringError: the file cannot be used, others may read it, or it is damaged.
         """
         with contextlib.suppress(FileNotFoundError):
-            return cls(_read(path))
+            return cls(_read(path), path=path)
         _create(path)
-        return cls(_read(path))
+        return cls(_read(path), path=path)
+
+
+def _from_file(path: str) -> Keyring:
+    """The keyring in the file *path*, in a process that was told of it."""
+    try:
+        status = Path(path).stat()
+        return _known(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    except FileNotFoundError:
+        # A new one would be of no use: it could open nothing.
+        raise KeyringError(f"the keyring {path!r} is gone; restore it from a backup") from None
+
+
+@lru_cache(maxsize=8)
+def _known(path: str, _stamp: tuple[int, ...]) -> Keyring:
+    """The keyring in *path*, read once for each *_stamp*, which changes whenever the file does."""
+    return Keyring(_read(Path(path)), path=Path(path))
 
 
 def _read(path: Path) -> list[Key]:

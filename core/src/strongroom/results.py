@@ -17,8 +17,8 @@ from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
 from strongroom._storage import check_key, open_storage
-from strongroom.abc import Codec, CodecContext, JSONValue
-from strongroom.errors import DamagedError, FormatNotAllowedError
+from strongroom.abc import Codec, CodecContext, JSONValue, Slot
+from strongroom.errors import DamagedError, FormatNotAllowedError, NotSupportedError
 from strongroom.keyring import KEYRING_FILE, Keyring, bind
 
 if TYPE_CHECKING:
@@ -143,8 +143,11 @@ class ResultStore:
         self._clock = clock
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keys stay where they are: the other end opens its own keyring and its own plugins.
-        return _reopen, (self._storage.url, self._chain, self._allow)
+        if self.url.startswith("memory:"):
+            raise NotSupportedError(
+                f"result_storage={self.url!r} with other processes", instead="they would not see it; choose a folder"
+            )
+        return _reopened, (self.url, self._chain, self._keyring, self._allow, self._plugins)
 
     @property
     def url(self) -> str:
@@ -160,16 +163,22 @@ class ResultStore:
         """The place of *key* as a person would look it up."""
         return self._storage.locate(key)
 
+    def key_for(self, slot: Slot) -> str:
+        """The key of the result of *slot*: always the same one, so that whoever lost a reference finds the record.
+
+        A folder for each run keeps together what belongs together; what the task is called does not show.
+        """
+        return f"runs/{slot.run_id}/{self._keyring.token('slot', slot.run_id, slot.task, slot.map_index, slot.field)}"
+
     def write(
         self,
         value: object,
         key: str | None = None,
         *,
-        folder: str | None = None,
         expires: int | None = None,
         fingerprints: Mapping[str, str] | None = None,
     ) -> Receipt:
-        """Keep *value* under *key*, replacing what was there, or under a new random key in *folder*.
+        """Keep *value* under *key*, replacing what was there, or under a new random key.
 
         It is durable when this returns.
 
@@ -178,7 +187,7 @@ class ResultStore:
             StorageError: the storage cannot; *key* is as it was.
         """
         id_ = secrets.token_hex(16)
-        key = check_key(key or f"{folder or 'results'}/{id_}")
+        key = check_key(key or f"results/{id_}")
         chain = self._chain.for_value(value, self._plugins)
         header = _record.Header(
             chain=chain.id,
@@ -293,8 +302,8 @@ class ResultStore:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
 
 
-def _reopen(url: str, chain: Chain, allow: frozenset[str]) -> ResultStore:
-    return ResultStore(url, serializer=chain, allow=allow)
+def _reopened(url: str, chain: Chain, keyring: Keyring, allow: Collection[str], plugins: Plugins) -> ResultStore:
+    return ResultStore(url, serializer=chain, keyring=keyring, allow=allow, plugins=plugins)
 
 
 def _context(key: str) -> bytes:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.testing import BackendTests
+from strongroom.testing import BackendTests, LeaseTests
 from strongroom_sql.backend import SQLBackend
 
 if TYPE_CHECKING:
@@ -39,3 +40,19 @@ class TestSQLBackend(BackendTests):
         yield reopen
         for again in opened:
             again.close()
+
+
+class TestLeasesInSQL(LeaseTests):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/strongroom.db"
+
+    @pytest.fixture
+    def leases(self, url: str) -> Iterator[SQLBackend]:
+        with SQLBackend(url) as backend:
+            yield backend
+
+    @pytest.fixture
+    def another(self, url: str, leases: SQLBackend) -> Iterator[Callable[[], SQLBackend]]:
+        with ExitStack() as opened:
+            yield lambda: opened.enter_context(SQLBackend(url))

@@ -7,13 +7,18 @@ import pytest
 
 # Before they are imported: so that a failing check shows what it compared, as in a test module.
 pytest.register_assert_rewrite(
-    *(f"strongroom.testing.{name}" for name in ("_backends", "_codecs", "_serializers")),
+    *(
+        f"strongroom.testing.{name}"
+        for name in ("_backends", "_codecs", "_executor_tasks", "_executors", "_leases", "_serializers")
+    ),
 )
 
 from strongroom.testing._backends import BackendTests  # noqa: E402
 from strongroom.testing._codecs import CodecTests  # noqa: E402
+from strongroom.testing._executors import ExecutorTests  # noqa: E402
+from strongroom.testing._leases import LeaseTests  # noqa: E402
 from strongroom.testing._same import difference  # noqa: E402
 from strongroom.testing._serializers import SerializerTests  # noqa: E402
 from strongroom.testing._vectors import vector  # noqa: E402
 
-__all__ = ["BackendTests", "CodecTests", "SerializerTests", "difference", "vector"]
+__all__ = ["BackendTests", "CodecTests", "ExecutorTests", "LeaseTests", "SerializerTests", "difference", "vector"]

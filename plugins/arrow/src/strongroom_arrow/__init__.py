@@ -11,7 +11,9 @@ from strongroom_arrow._serializer import ArrowIPC, keeps
 if TYPE_CHECKING:
     from strongroom.hookspecs import Register
 
-__all__ = ["ArrowIPC", "strongroom_choose_serializer", "strongroom_register"]
+__all__ = ["ArrowIPC", "strongroom_choose_serializer", "strongroom_fingerprint", "strongroom_register"]
+
+_PACKAGES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
 @hookimpl
@@ -25,3 +27,13 @@ def strongroom_register(register: Register) -> None:
 def strongroom_choose_serializer(value: object) -> str | None:
     """Claim the tables, frames and arrays that come back unchanged."""
     return ArrowIPC.id if keeps(value) else None
+
+
+@hookimpl
+def strongroom_fingerprint(value: object) -> bytes | None:
+    """Digest the content of the tables, frames and arrays that this plugin keeps, and of NumPy's scalars."""
+    if type(value).__module__.partition(".")[0] not in _PACKAGES:
+        return None
+    from strongroom_arrow._fingerprint import fingerprint
+
+    return fingerprint(value)

@@ -16,7 +16,7 @@ from strongroom_arrow._errors import PayloadError, refusal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["check", "dump", "load"]
+__all__ = ["check", "dump", "load", "parts_in_order"]
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
 
@@ -56,6 +56,16 @@ def _parts(array: Array) -> Iterator[memoryview]:
     if array.nbytes == 0:
         return
     if array.flags.c_contiguous or array.flags.f_contiguous:
+        yield _bytes_of(array)
+        return
+    yield from parts_in_order(array)
+
+
+def parts_in_order(array: Array) -> Iterator[memoryview]:
+    """The bytes of the values, the last index running fastest; what is not so in memory is copied a piece at a time."""
+    if array.nbytes == 0:
+        return
+    if array.flags.c_contiguous:
         yield _bytes_of(array)
         return
     size = max(1, PIECE // array.itemsize)

@@ -10,8 +10,9 @@ from strongroom_arrow import _streams
 
 if TYPE_CHECKING:
     from strongroom_arrow._bytes import Content
+    from strongroom_arrow._streams import Parts
 
-__all__ = ["Kind", "load"]
+__all__ = ["Kind", "Tabular", "load"]
 
 
 class Kind(Protocol):
@@ -22,6 +23,13 @@ class Kind(Protocol):
 
     def dump(self, value: object, sink: BinaryIO) -> None:
         """Write *value*, or raise SerializationError."""
+
+
+class Tabular(Kind, Protocol):
+    """One whose values are batches of rows."""
+
+    def parts(self, value: object) -> Parts:
+        """What `dump` writes of *value*: a schema, batches and what they stand for."""
 
 
 def load(content: Content) -> object:

@@ -18,6 +18,8 @@ from strongroom_arrow._pandas_labels import are_field_names, describe_labels, pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from strongroom_arrow._streams import Parts
+
 __all__ = ["check", "dump", "load"]
 
 _NAMELESS: Final = "value"
@@ -31,6 +33,11 @@ def check(value: object) -> None:
 
 def dump(value: object, sink: BinaryIO) -> None:
     """Write *value*; pyarrow copies those columns that it has to convert."""
+    _streams.write(sink, *parts(value))
+
+
+def parts(value: object) -> Parts:
+    """What `dump` writes of *value*."""
     frame = _frame(value)
     layout = _describe(value, frame)
     # A range as a whole index is metadata, but as one level of several it has to be a column like the others.
@@ -41,7 +48,7 @@ def dump(value: object, sink: BinaryIO) -> None:
         raise refusal(f"Arrow cannot convert it ({type(exc).__name__})") from exc
     kind: Final = "pandas.Series" if type(value) is pd.Series else "pandas.DataFrame"
     description = Description(VERSION, kind, len(frame), layout)
-    _streams.write(sink, table.schema, _streams.batches(table), description)
+    return table.schema, _streams.batches(table), description
 
 
 def load(table: pa.Table, description: Description) -> pd.DataFrame | pd.Series:

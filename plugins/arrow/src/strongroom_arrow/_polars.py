@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from polars._typing import PolarsDataType
 
+    from strongroom_arrow._streams import Parts
+
 __all__ = ["check", "dump", "load"]
 
 _SLICE: Final = 1 << 20
@@ -33,10 +35,15 @@ def check(value: object) -> None:
 
 def dump(value: object, sink: BinaryIO) -> None:
     """Write *value* in slices: polars copies strings on their way to Arrow."""
+    _streams.write(sink, *parts(value))
+
+
+def parts(value: object) -> Parts:
+    """What `dump` writes of *value*."""
     frame = _frame(value)
     kind: Final = "polars.Series" if isinstance(value, pl.Series) else "polars.DataFrame"
     description = Description(VERSION, kind, frame.height, dtypes=_dtypes(frame))
-    _streams.write(sink, _schema(frame), _batches(frame), description)
+    return _schema(frame), _batches(frame), description
 
 
 def load(table: pa.Table, description: Description) -> pl.DataFrame | pl.Series:

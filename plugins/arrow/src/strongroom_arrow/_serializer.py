@@ -14,7 +14,7 @@ from strongroom_arrow._errors import ID, PayloadError, refusal
 if TYPE_CHECKING:
     from strongroom_arrow._kinds import Kind
 
-__all__ = ["ArrowIPC", "keeps"]
+__all__ = ["ArrowIPC", "keeps", "kind_of"]
 
 _NPY = b"\x93NUMPY"
 _STREAM = b"\xff\xff\xff\xff"
@@ -33,7 +33,7 @@ class ArrowIPC(Serializer):
     zero_copy = True
 
     def dump(self, value: object, sink: BinaryIO) -> None:
-        kind = _kind_of(value)
+        kind = kind_of(value)
         if kind is None:
             raise refusal(f"{type(value).__qualname__} is not one of {_KEPT}; subclasses are not kept")
         kind.dump(value, sink)
@@ -53,7 +53,7 @@ class ArrowIPC(Serializer):
 
 def keeps(value: object) -> bool:
     """True if `ArrowIPC` keeps *value* unchanged."""
-    kind = _kind_of(value)
+    kind = kind_of(value)
     if kind is None:
         return False
     try:
@@ -63,7 +63,7 @@ def keeps(value: object) -> bool:
     return True
 
 
-def _kind_of(value: object) -> Kind | None:
+def kind_of(value: object) -> Kind | None:
     """The module for values of this type. It goes by names, so that other values import nothing."""
     package, name = type(value).__module__.partition(".")[0], type(value).__name__
     if package not in sys.modules:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 import pyarrow as pa
 
@@ -15,7 +15,10 @@ from strongroom_arrow._types import foreign_field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["batches", "check_schema", "read", "write"]
+__all__ = ["Parts", "batches", "check_schema", "read", "write"]
+
+Parts: TypeAlias = "tuple[pa.Schema, Iterable[pa.RecordBatch], _layout.Description]"
+"""What a stream is made of."""
 
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _SLICE: Final = 4 << 20

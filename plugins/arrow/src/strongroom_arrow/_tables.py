@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import pyarrow as pa
 
 from strongroom_arrow import _streams
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._layout import VERSION, Description, Kind
+
+if TYPE_CHECKING:
+    from strongroom_arrow._streams import Parts
 
 __all__ = ["check", "dump", "load"]
 
@@ -23,11 +26,16 @@ def check(value: object) -> None:
 
 def dump(value: object, sink: BinaryIO) -> None:
     """Write *value* without a copy of it."""
+    _streams.write(sink, *parts(value))
+
+
+def parts(value: object) -> Parts:
+    """What `dump` writes of *value*."""
     table = _as_table(value)
     # What has to come back in one piece is written in one.
-    parts = table.to_batches() if isinstance(value, pa.RecordBatch | pa.Array) else []
+    whole = table.to_batches() if isinstance(value, pa.RecordBatch | pa.Array) else []
     description = Description(VERSION, _kind(value), table.num_rows)
-    _streams.write(sink, table.schema, parts or _streams.batches(table), description)
+    return table.schema, whole or _streams.batches(table), description
 
 
 def load(table: pa.Table, description: Description) -> object:

@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 egress = typer.Typer(help="What has left for the backend.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(egress, name="egress")
+cache = typer.Typer(help="What is kept for later runs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(cache, name="cache")
 
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or 'last'.")]
 AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -75,6 +77,39 @@ def run(
     from strongroom_cli import _run
 
     _run.run(file, values or [], parameters, executor=executor, as_json=as_json, with_traceback=traceback)
+
+
+@app.command()
+@reported
+def resume(
+    run: RunArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE.py[:FLOW]", help="Where its flow is.")],
+    *,
+    executor: Annotated[str, typer.Option(help="Where tasks run: sync, threads, or a plugin's.")] = "sync",
+    as_json: AsJSON = False,
+    traceback: Traceback = False,
+) -> None:
+    """Go on with a run that was stopped, paused or killed. What was kept is not computed again."""
+    from strongroom_cli import _run
+
+    _run.resume(run, file, executor=executor, as_json=as_json, with_traceback=traceback)
+
+
+@app.command()
+@reported
+def draw(
+    file: Annotated[str, typer.Argument(metavar="FILE.py[:FLOW]", help="Where the flow is.")],
+    *,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="For Mermaid, not for Graphviz.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it: .dot, .mmd, or a picture: .svg, .png, .pdf.")
+    ] = None,
+    traceback: Traceback = False,
+) -> None:
+    """Draw a flow without running it. Its names are drawn, and never a value."""
+    from strongroom_cli import _draw
+
+    _draw.draw(file, mermaid=mermaid, out=out, with_traceback=traceback)
 
 
 @app.command()
@@ -135,6 +170,21 @@ def show_egress(
     _egress.show(run, full=full, as_json=as_json)
 
 
+@cache.command("explain")
+@reported
+def explain_cache(
+    run: RunArgument,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="As `strongroom show` names it.")],
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Say why a task used a cached result or not, and what has changed since the run before."""
+    from strongroom_cli import _cache
+
+    _cache.explain(run, task, as_json=as_json)
+
+
 @app.command()
 @reported
 def plugins(
@@ -154,7 +204,7 @@ def _run_command_of_plugin(arguments: list[str]) -> None:
     name = arguments[0] if arguments else "-"
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}
     # To look among the plugins is to load them all, so ours come first.
-    if name.startswith("-") or name in own or name == "egress":
+    if name.startswith("-") or name in own or name in {"cache", "egress"}:
         return
     from strongroom.project import Project
 

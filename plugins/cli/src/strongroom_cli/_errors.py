@@ -96,7 +96,10 @@ def _report(exc: Exception, *, with_traceback: bool) -> NoReturn:
 
         # No local values: they could be anybody's data.
         traceback.print_exception(exc)
-    misuse = (errors.SettingsError, errors.DefinitionError, errors.UnknownRunError, errors.NotSupportedError)
+    misuse = (
+        *(errors.SettingsError, errors.DefinitionError, errors.NotSupportedError),
+        *(errors.UnknownRunError, errors.NotResumableError),
+    )
     if isinstance(exc, CommandError):
         message, code = str(exc), exc.code
     elif isinstance(exc, errors.StrongroomError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from strongroom.project import Project
     from strongroom.results import ResultRecord
 
-__all__ = ["read"]
+__all__ = ["no_such_task", "read"]
 
 
 def read(run: str, task: str, *, out: Path | None, raw: bool, force: bool, as_json: bool) -> None:
@@ -75,7 +75,7 @@ def _newest(project: Project, backend: Backend, run_id: str, task: str) -> tuple
         )
     states = [state for each in history.tasks for state in each.states] if task else []
     if not states:
-        raise CommandError(_no_such_task(project, backend, run_id, task))
+        raise CommandError(no_such_task(project, backend, run_id, task))
     for document in reversed(states):
         if document.result is not None:
             return document, document.result
@@ -84,7 +84,7 @@ def _newest(project: Project, backend: Backend, run_id: str, task: str) -> tuple
     )
 
 
-def _no_such_task(project: Project, backend: Backend, run_id: str, task: str) -> str:
+def no_such_task(project: Project, backend: Backend, run_id: str, task: str) -> str:
     slugs = [each.task for each in read_history(project, backend, run_id).tasks]
     if task in slugs:
         return f"the task {task!r} was never reached in this run, so it has no result"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How is a flow run from the terminal?"""
+"""How is a flow run from the terminal, or a run of it resumed?"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from strongroom import SyncExecutor, ThreadExecutor
 from strongroom.errors import MissingPluginError
 from strongroom.project import Project
 from strongroom_cli._errors import FAILED, INTERRUPTED, CommandError
+from strongroom_cli._history import find_run
 from strongroom_cli._load import load_flow, read_parameters
 from strongroom_cli._output import Output, print_json
 from strongroom_cli._summary import Summary
@@ -18,12 +19,15 @@ from strongroom_cli._traffic import CountingBackend
 from strongroom_cli._watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
-    from strongroom import Executor, Flow, State
+    from strongroom import Backend, Executor, Flow, State
 
-__all__ = ["run"]
+    _Start: TypeAlias = Callable[[Flow, Executor, Backend], State]
+
+__all__ = ["resume", "run"]
 
 
 def run(
@@ -42,13 +46,35 @@ def run(
         SystemExit: it did not end in Success.
     """
     parameters = read_parameters(values, parameter_file)
+
+    def start(flow: Flow, executor: Executor, backend: Backend) -> State:
+        return flow.run(parameters, executor=executor, backend=backend)
+
+    _go(target, executor, start, as_json=as_json, with_traceback=with_traceback)
+
+
+def resume(run_id: str, target: str, *, executor: str, as_json: bool, with_traceback: bool) -> None:
+    """Go on with a run of the flow that *target* means, and print what became of it.
+
+    Raises:
+        CommandError: there is no such flow or run.
+        SystemExit: it did not end in Success.
+    """
+
+    def start(flow: Flow, executor: Executor, backend: Backend) -> State:
+        return flow.resume(find_run(backend, run_id), executor=executor, backend=backend)
+
+    _go(target, executor, start, as_json=as_json, with_traceback=with_traceback)
+
+
+def _go(target: str, executor: str, start: _Start, *, as_json: bool, with_traceback: bool) -> None:
     project = Project.open()
     chosen = _executor(executor, project)
     # Only the JSON goes to standard output, whatever the user's code prints.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         flow = load_flow(target, with_traceback=with_traceback)
         output = None if as_json else Output()
-        summary = _run(flow, parameters, project, chosen, output)
+        summary = _run(flow, lambda backend: start(flow, chosen, backend), project, output)
     if output is None:
         print_json(summary.to_json())
     else:
@@ -66,15 +92,13 @@ def _executor(id_: str, project: Project) -> Executor:
         raise CommandError(f"{exc}; built in are {' and '.join(built_in)}") from exc
 
 
-def _run(
-    flow: Flow, parameters: Mapping[str, object], project: Project, executor: Executor, output: Output | None
-) -> Summary:
+def _run(flow: Flow, start: Callable[[Backend], State], project: Project, output: Output | None) -> Summary:
     watch = Watch(flow)
     with project.open_backend() as inner:
         backend = CountingBackend(inner)
         try:
             with _watched(project, watch), _shown(watch, output):
-                state: State = flow.run(parameters, executor=executor, backend=backend)
+                state = start(backend)
         except KeyboardInterrupt:
             _say_cancelled(watch)
             raise SystemExit(INTERRUPTED) from None

@@ -13,7 +13,7 @@ from strongroom.errors import BackendError
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["FIELDS", "IDENTITY", "OPENS_A_RUN", "VERSION", "create", "documents", "is_ready"]
+__all__ = ["FIELDS", "IDENTITY", "OPENS_A_RUN", "VERSION", "create", "documents", "is_ready", "leases"]
 
 VERSION: Final = 1
 
@@ -59,6 +59,20 @@ sa.Index(
     postgresql_where=OPENS_A_RUN,
 )
 
+leases: Final = sa.Table(
+    "leases",
+    _metadata,
+    # The number of the row is the epoch. The database never gives a number twice, so that rows can be deleted.
+    sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("slot", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("name", "slot", name="leases_slot"),
+    sqlite_autoincrement=True,
+)
+"""One row per lease that is held, or was until it expired; `expires` is in milliseconds since 1970-01-01 UTC."""
+
 _versions = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer, primary_key=True))
 
 
@@ -71,7 +85,7 @@ def is_ready(connection: sa.Connection, place: str) -> bool:
     tables = set(sa.inspect(connection).get_table_names())
     if not tables:
         return False
-    if not {documents.name, _versions.name} <= tables:
+    if not _metadata.tables.keys() <= tables:
         raise BackendError(f"{place} is a database of something else; name another file in backend.url")
     found = connection.scalar(sa.select(sa.func.max(_versions.c.version)))
     if found != VERSION:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ import sqlalchemy as sa
 from strongroom.errors import BackendError, NotSupportedError, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Final
 
-__all__ = ["begin_to_write", "checkpoint", "create_file", "engine", "most_parameters", "path_of"]
+__all__ = ["begin_to_write", "checkpoint", "create_file", "engine", "most_parameters", "path_of", "unsynced"]
 
 _PRAGMAS: Final = (
     # A commit is on the disk when it returns; on macOS only this makes the drive itself write.
@@ -81,6 +83,22 @@ def begin_to_write(connection: sa.Connection) -> None:
     A plain BEGIN would take it only at the first INSERT, and fail at once if somebody wrote in between.
     """
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def unsynced(connection: sa.Connection) -> Iterator[None]:
+    """Let what is committed meanwhile reach the disk with the next commit after that, and not at once.
+
+    To be entered and left outside of a transaction. Other processes see it at once, as ever; a crash of the machine,
+    which ends them all, may undo it.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  # what `_connect` made
+    driver.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA synchronous = FULL")
 
 
 def checkpoint(connection: sa.Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from strongroom import Backend, Envelope
 from strongroom.errors import BackendError
-from strongroom_sql import _schema, _sqlite
+from strongroom_sql import _leases, _schema, _sqlite
 from strongroom_sql._failures import in_our_words
 from strongroom_sql._schema import FIELDS, OPENS_A_RUN, documents
 from strongroom_sql._statements import Inserts
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Final
+
+    from strongroom.abc import Lease
 
 __all__ = ["SQLBackend"]
 
@@ -89,6 +91,26 @@ class SQLBackend(Backend):
             pass  # a closed backend says so here, and not only to whoever takes the first envelope
         return self._read(run_id, task)
 
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        """A lease of *name* by the clock of this machine, or None; every process that uses the file respects it."""
+        with self._transaction(durable=False) as connection:
+            self._check_file()
+            if _leases.is_full(connection, name, slots=slots):
+                return None
+            _sqlite.begin_to_write(connection)
+            return _leases.acquire(connection, name, holder, seconds=seconds, slots=slots)
+
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        """Let *lease* last for *seconds* from now; False if it is lost."""
+        with self._transaction(durable=False) as connection:
+            self._check_file()
+            return _leases.renew(connection, lease, seconds=seconds)
+
+    def release(self, lease: Lease) -> None:
+        """Give *lease* back; does nothing if it is lost."""
+        with self._transaction(durable=False) as connection:
+            _leases.release(connection, lease)
+
     def close(self) -> None:
         """Move the write-ahead log into the database, and close it; what was appended is safe without that."""
         if os.getpid() != self._process:
@@ -133,14 +155,18 @@ class SQLBackend(Backend):
             raise BackendError(f"the database {str(self._path)!r} was changed: a row of it is no document") from None
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """The one connection, for one thread at a time; what was written is committed at the end, or none of it."""
+    def _transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
+        """The one connection, for one thread at a time; what was written is committed at the end, or none of it.
+
+        A lease need not be *durable*: when the machine crashes, its holders are gone, too.
+        """
         if os.getpid() != self._process:
             raise BackendError(f"the database {str(self._path)!r} was opened before a fork; open it in this process")
         with self._lock:
             if self._connection is None:
                 raise BackendError(f"the database {str(self._path)!r} is closed; open it again")
-            with _errors_in_our_words(self._path), self._connection.begin():
+            kept = nullcontext() if durable else _sqlite.unsynced(self._connection)
+            with _errors_in_our_words(self._path), kept, self._connection.begin():
                 yield self._connection
 
     def _check_file(self) -> None:

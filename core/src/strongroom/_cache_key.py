@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which key does a result of a task have in this run, and what is the key made of?"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom._cache_policies import Part
+from strongroom._fingerprint import canonical
+from strongroom._function_task import FunctionTask
+from strongroom._task import Task
+from strongroom.caching import duration_only
+from strongroom.context import context
+from strongroom.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from strongroom._run import Run
+
+__all__ = ["CacheKey"]
+
+# The name of the only record in its folder, where nothing is compared.
+_ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """Where the one result lies that may stand for a run of a task.
+
+    There is a folder for each key that the task, its policy or its function gives, and in it a record for each
+    combination of what the validator compares: to be computed again for the same combination replaces the record, and
+    another combination has another one.
+    """
+
+    path: str
+    """The key of the record in its store."""
+    parts: Mapping[str, str]
+    """What the path follows from, such as ``input x`` -> a keyed fingerprint of its value."""
+    fingerprints: Mapping[str, str]
+    """What the validator compares: a token for the name -> a keyed fingerprint of the value."""
+
+    @classmethod
+    def of(cls, task: Task, run: Run, inputs: Mapping[str, object]) -> CacheKey | None:
+        """The key for *task* in *run* with these *inputs*; None if its ``cache_key_fn`` said that there is none.
+
+        Raises:
+            DefinitionError: ``cache_key_fn`` gave something else than a text.
+            SerializationError: what the key is made of cannot be told from others.
+        """
+        maker = _Maker(task, run, inputs)
+        parts = maker.key_parts()
+        if parts is None:
+            return None
+        keyring = run.project.keyring
+        folder = keyring.cache_key("parts", *_flat(parts))
+        compared = dict(maker.compared_parts())
+        if not compared:
+            return cls(f"cache/{folder}/{_ANY}", parts, compared)
+        fingerprints = {keyring.token("compared", label): each for label, each in compared.items()}
+        name = keyring.token("cached", *_flat(fingerprints))
+        return cls(f"cache/{folder}/{name}", {**parts, **compared}, fingerprints)
+
+
+class _Maker:
+    def __init__(self, task: Task, run: Run, inputs: Mapping[str, object]) -> None:
+        self._task = task
+        self._run = run
+        self._inputs = inputs
+
+    def key_parts(self) -> dict[str, str] | None:
+        task = self._task
+        if task.cache_key_fn is not None:
+            key = task.cache_key_fn(context, self._inputs)
+            if key is not None and not isinstance(key, str):
+                raise DefinitionError(f"cache_key_fn of the task {task.slug!r} gave a {type(key).__name__}, not a str")
+            return None if key is None else {"cache_key_fn": self._print(key, "its key")}
+        if task.cache_key is not None:
+            return {"cache_key": self._print(task.cache_key, "cache_key")}
+        # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
+        name = {"task": self._run.project.keyring.cache_key("name", task.name)}
+        if not task.cache_policy:
+            return {**name, "source": self._source()}
+        return {**name, **dict(self._policy_parts())}
+
+    def _policy_parts(self) -> Iterator[tuple[str, str]]:
+        policy = self._task.cache_policy
+        assert policy is not None  # noqa: S101  # asked before
+        if Part.TASK_SOURCE in policy.parts:
+            yield "source", self._source()
+        if Part.RUN_ID in policy.parts:
+            yield "run", self._print(self._run.id, "run id")
+        if Part.INPUTS in policy.parts:
+            yield from self._named("input", {k: v for k, v in self._inputs.items() if k not in policy.left_out})
+        if Part.FLOW_PARAMETERS in policy.parts:
+            yield from self._named("parameter", self._run.parameters)
+
+    def compared_parts(self) -> Iterator[tuple[str, str]]:
+        validator = self._task.cache_validator or duration_only
+        for kind, values in (("input", self._inputs), ("parameter", self._run.parameters)):
+            names = getattr(validator, f"{kind}s", ())
+            chosen = values if names is None else {name: values.get(name) for name in names}
+            yield from self._named(kind, chosen)
+
+    def _named(self, kind: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        for name, value in values.items():
+            yield f"{kind} {name}", self._print(value, f"${{{name}}}")
+
+    def _source(self) -> str:
+        task = self._task
+        if isinstance(task, FunctionTask):
+            return self._print(task.run, task.name)
+        # What an instance of a subclass was made with decides what it does as much as its source.
+        own = {
+            name: self._print(value, f"{task.name}.{name}")
+            for name, value in vars(task).items()
+            if name not in _attributes_of_every_task()
+        }
+        return self._print((type(task), own), task.name)
+
+    def _print(self, value: object, where: str) -> str:
+        project = self._run.project
+        return project.keyring.cache_key("value", canonical(value, where, foreign=project.plugins.fingerprint))
+
+
+def _flat(pairs: Mapping[str, str]) -> Iterator[str]:
+    return itertools.chain.from_iterable(sorted(pairs.items()))
+
+
+@functools.cache
+def _attributes_of_every_task() -> frozenset[str]:
+    return frozenset(vars(Task(name="any")))

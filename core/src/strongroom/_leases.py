@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does a process keep what it was lent for as long as it needs it, and notice when it was lost?"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from strongroom.abc import SupportsLeases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from strongroom.abc import Backend, Lease
+
+__all__ = ["Held", "Leases", "open_leases"]
+
+# How long a slot stays taken after its holder was killed.
+_SECONDS = 15.0
+# Two heartbeats may be late or fail before a lease is lost.
+_BEATS = 3
+# Between two questions whether a lease has expired.
+_PAUSE = 0.1
+
+
+class Held:
+    """A lease that is renewed until it is given back. A context manager: the end of the block gives it back."""
+
+    def __init__(self, leases: Leases, lease: Lease, until: float) -> None:
+        self._leases = leases
+        self._lost = threading.Event()
+        self._until = until
+        self.lease = lease
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    @property
+    def lost(self) -> bool:
+        """True if another may hold it by now: the backend said so, or could not be asked in time."""
+        return self._lost.is_set() or self._leases.clock() >= self._until
+
+    def release(self) -> None:
+        """Give it back; does nothing the second time. Whether it was `lost` is to be asked before."""
+        self._leases.release(self)
+
+
+class Leases:
+    """What one holder holds, renewed by a thread of its own. Safe to use from several threads.
+
+    Args:
+        backend: who gives leases. It sees *holder* and the names, so these are tokens or random.
+        holder: who holds them.
+        seconds: how long a lease outlives its holder; it is renewed three times as often.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        backend: SupportsLeases,
+        holder: str,
+        *,
+        seconds: float = _SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self._backend = backend
+        self._holder = holder
+        self._seconds = seconds
+        self._held: dict[Held, None] = {}
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def try_hold(self, name: str, slots: int = 1) -> Held | None:
+        """Hold one of the *slots* of *name*, if one is free; else None, at once.
+
+        Raises:
+            BackendUnavailableError: trying again may help.
+        """
+        if self._closing.is_set():
+            raise RuntimeError("these leases were given back; open them again")
+        # Counted from before the backend was asked: by its clock the lease cannot end earlier than by ours.
+        until = self.clock() + self._seconds
+        lease = self._backend.acquire(name, self._holder, seconds=self._seconds, slots=slots)
+        if lease is None:
+            return None
+        held = Held(self, lease, until)
+        with self._lock:
+            self._held[held] = None
+            if self._heart is None:
+                self._heart = threading.Thread(target=self._beat, name="strongroom-leases", daemon=True)
+                self._heart.start()
+        return held
+
+    def hold(self, name: str) -> Held | None:
+        """Hold *name*, even if one who was killed did so just now: wait for as long as that can last.
+
+        None is the answer if somebody alive holds it.
+        """
+        end = self.clock() + self._seconds + _PAUSE
+        while (held := self.try_hold(name)) is None and self.clock() < end:
+            self._closing.wait(_PAUSE)
+        return held
+
+    def release(self, held: Held) -> None:
+        """Give *held* back, if that was not done before."""
+        with self._lock:
+            if held not in self._held:
+                return
+            del self._held[held]
+        with contextlib.suppress(Exception):  # a backend is a plugin: whatever it raises, the lease ends by itself
+            self._backend.release(held.lease)
+
+    def close(self) -> None:
+        """Give everything back. Closing twice is allowed."""
+        self._closing.set()
+        if self._heart is not None:
+            self._heart.join()
+        for held in list(self._held):
+            self.release(held)
+
+    def _beat(self) -> None:
+        while not self._closing.wait(self._seconds / _BEATS):
+            with self._lock:
+                all_held = [held for held in self._held if not held._lost.is_set()]  # noqa: SLF001  # ours
+            for held in all_held:
+                self._renew(held)
+
+    def _renew(self, held: Held) -> None:
+        until = self.clock() + self._seconds
+        try:
+            renewed = self._backend.renew(held.lease, seconds=self._seconds)
+        except Exception:  # a backend is a plugin: whatever it raises, nobody knows; time will tell
+            return
+        with self._lock:
+            if renewed:
+                held._until = until  # noqa: SLF001  # ours
+            elif held in self._held:
+                # Not one that was given back just now, while the backend was asked.
+                held._lost.set()  # noqa: SLF001
+
+
+def open_leases(backend: Backend, holder: str, *, seconds: float = _SECONDS) -> Leases | None:
+    """Leases of *backend*, if it offers any."""
+    return Leases(backend, holder, seconds=seconds) if isinstance(backend, SupportsLeases) else None

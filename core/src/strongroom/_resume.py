@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left of a run that stopped, and what has to be run again?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from strongroom._handlers import StoredHandler
+from strongroom._jobs import Beginning, Gathered
+from strongroom._result import NoResult, Result
+from strongroom.documents import RunDocument, StateDocument
+from strongroom.errors import NotResumableError, RecordedError, StrongroomError, UnknownRunError
+from strongroom.states import (
+    STATE_TYPES,
+    Failed,
+    Mapped,
+    Paused,
+    Pending,
+    Queued,
+    Resume,
+    Retrying,
+    Scheduled,
+    State,
+    Success,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from strongroom._graph import Graph
+    from strongroom._run import Run
+    from strongroom._task import Task
+    from strongroom.documents import Document, KeptResult
+
+__all__ = ["Record", "beginning", "read_record"]
+
+_Place = tuple[str, int]
+# A run that ended in one of these has nothing left to do.
+_ENDED = frozenset({"Success", "Failed"})
+# A task run that ended in one of these was kept from ending otherwise: it is to be run again.
+_AGAIN = frozenset({"Cancelled", "Cancelling", "Running", "Submitted", "ClientFailed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the backend knows of a run: how it was started, and the last state of each task run."""
+
+    run: RunDocument
+    last: Mapping[_Place, StateDocument]
+    sequences: Mapping[_Place, int]
+    """How many documents there are of each task run."""
+
+
+def read_record(run_id: str, documents: Iterable[Document]) -> Record:
+    """The record in *documents*, which are opened and in the order in which they were sent.
+
+    Raises:
+        UnknownRunError: there are none.
+        NotResumableError: the run has ended, or is not recorded from its beginning.
+    """
+    run: RunDocument | None = None
+    last: dict[_Place, StateDocument] = {}
+    sequences: dict[_Place, int] = {}
+    for document in documents:
+        place = (document.task, document.map_index)
+        sequences[place] = document.sequence + 1
+        if isinstance(document, RunDocument):
+            run = document
+        elif isinstance(document, StateDocument):
+            last[place] = document
+    if not sequences:
+        raise UnknownRunError(run_id)
+    if run is None:
+        raise NotResumableError(run_id, "its beginning is not recorded")
+    ended = last.pop(("", -1), None)
+    if ended is not None and ended.type in _ENDED:
+        raise NotResumableError(run_id, f"it has ended, in the state {ended.type}; start a new run")
+    return Record(run, last, sequences)
+
+
+def beginning(graph: Graph, tasks: tuple[Task, ...], run: Run, record: Record) -> Beginning:
+    """Where *run* goes on: finished tasks are left alone, unless somebody needs a result that nobody kept."""
+    states: dict[_Place, tuple[State, int]] = {}
+    children: dict[str, list[_Place]] = {}
+    for place in record.last:
+        if place[1] >= 0:
+            children.setdefault(place[0], []).append(place)
+    for task in tasks:
+        for place in [(task.slug, -1), *children.get(task.slug, ())]:
+            restored = _restore(task, run, place[1], record.last.get(place))
+            if restored is not None:
+                states[place] = restored
+        _restore_mapped(task, run, record, sorted(children.get(task.slug, ())), states)
+    for task in reversed(tasks):
+        if (task.slug, -1) in states and _is_missed(graph, task, states):
+            del states[task.slug, -1]
+    whole = {slug for slug, index in states if index < 0}
+    # A child whose result nobody kept is of no use to a mapped task that is put together again.
+    left = {place: it for place, it in states.items() if place[0] in whole or not _lacks_result(it[0])}
+
+    def find_child(task: Task, index: int) -> State:
+        # How many children there are is not known before their task is mapped again.
+        found = None if (task.slug, index) in record.last else _restore(task, run, index, None)
+        return Pending() if found is None else found[0]
+
+    return Beginning(left, find_child=find_child)
+
+
+def _restore(task: Task, run: Run, map_index: int, document: StateDocument | None) -> tuple[State, int] | None:
+    """The state to go on from; None if the task run is to begin anew."""
+    if document is None or document.type in _AGAIN:
+        # Its result may have been kept right before the end, and word of that not have got to the backend.
+        found = _found_in_storage(task, run, map_index)
+        return None if found is None else (Success("its result was found in storage", result=found), 0)
+    kind = STATE_TYPES.get(document.type)
+    if kind is None or issubclass(kind, Mapped):
+        return None
+    if issubclass(kind, (Success, Failed)):
+        return _finished(kind, task, run, document), document.run_count
+    return _waiting(kind, task, run, document) if issubclass(kind, (Pending, Queued)) else None
+
+
+def _waiting(kind: type[State], task: Task, run: Run, document: StateDocument) -> tuple[State, int]:
+    inputs = {key: _result(task, run, kept, document) for key, kept in document.cached_inputs.items()}
+    message, run_count = document.message, document.run_count
+    if issubclass(kind, Paused):
+        return Resume(message, cached_inputs=inputs), run_count - 1
+    if issubclass(kind, Queued):
+        return Scheduled(message, cached_inputs=inputs), run_count
+    when = document.start_time
+    at = datetime.now(UTC) if when is None else datetime.fromtimestamp(when / 1e6, UTC)
+    return Retrying(message, start_time=at, run_count=run_count, cached_inputs=inputs), run_count
+
+
+def _finished(kind: type[State], task: Task, run: Run, document: StateDocument) -> State:
+    result: object = NoResult
+    if document.result is not None:
+        result = _result(task, run, document.result, document)
+    elif issubclass(kind, Failed):
+        error = document.error
+        result = RecordedError(error.kind, error.message) if error else RecordedError("", document.message or "")
+    return kind(document.message, result=result)
+
+
+def _found_in_storage(task: Task, run: Run, map_index: int) -> Result | None:
+    if task.result_storage_key is not None or not run.keeps(task):
+        return None
+    try:
+        handler = run.handler(task, {})
+        if not isinstance(handler, StoredHandler):
+            return None
+        slot = run.slot(task, map_index)
+        reference = handler.find(slot)
+    except StrongroomError:
+        return None  # what cannot be looked up is computed again
+    return None if reference is None else Result.from_reference(reference, handler, slot)
+
+
+def _result(task: Task, run: Run, kept: KeptResult, document: StateDocument) -> Result:
+    # A handler that the task holds is used rather than looked up: it may be nobody's plugin.
+    try:
+        own = run.handler(task, {}) if task.result_storage_key is None else None
+    except StrongroomError:
+        own = None
+    if own is not None and own.id == kept.handler and own.can_read(kept.reference):
+        slot = run.slot(task, document.map_index, kept.field)
+        return Result.from_reference(kept.reference, own, slot)  # type: ignore[arg-type]  # JSON by contract
+    return run.project.result(kept, document)
+
+
+def _restore_mapped(
+    task: Task, run: Run, record: Record, places: list[_Place], states: dict[_Place, tuple[State, int]]
+) -> None:
+    """Restore a mapped task as a whole, if all its children are finished."""
+    document = record.last.get((task.slug, -1))
+    if document is None or document.type != "Mapped":
+        return
+    children = [states[place][0] for place in places if place in states]
+    if len(children) == len(places) and all(child.is_finished() for child in children):
+        finished = tuple(children)
+        lacking = any(_lacks_result(child) for child in finished)
+        result = NoResult if lacking else Gathered(finished, run.handler(task, {}))
+        states[task.slug, -1] = Mapped(document.message, result=result, map_states=finished), document.run_count
+
+
+def _has_result(state: State) -> bool:
+    return state._result is not NoResult  # noqa: SLF001  # asking for its value would read it
+
+
+def _lacks_result(state: State) -> bool:
+    return state.is_successful() and not state.is_skipped() and not _has_result(state)
+
+
+def _is_missed(graph: Graph, task: Task, states: Mapping[_Place, tuple[State, int]]) -> bool:
+    """True if *task* has to run again although it is finished: what comes after it needs what it does not have."""
+    state, _ = states[task.slug, -1]
+    if not state.is_finished():
+        return False
+    # What waits for a task that runs again is judged by new states, so it runs again too, unless its result is kept.
+    if not _has_result(state) and any((edge.upstream.slug, -1) not in states for edge in graph.edges_to(task)):
+        return True
+    if not _lacks_result(state):
+        return False
+    after = [edge.downstream for edge in graph.edges_from(task) if edge.key is not None]
+    return any(not _is_finished(states.get((each.slug, -1))) for each in after)
+
+
+def _is_finished(entry: tuple[State, int] | None) -> bool:
+    return entry is not None and entry[0].is_finished()

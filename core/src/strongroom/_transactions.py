@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which results become visible together, or not at all?"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from strongroom.abc import Serializer
+from strongroom.errors import DefinitionError, NotFoundError, SerializationError, StrongroomError
+from strongroom.results import Receipt
+from strongroom.states import Mapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from strongroom._grouping import transaction
+    from strongroom._run import Run
+    from strongroom._task import Task
+    from strongroom.results import ResultStore
+    from strongroom.states import State
+
+__all__ = ["OpenTransaction", "Transactions", "current_transaction", "entered"]
+
+_log = logging.getLogger("strongroom")
+
+_current: ContextVar[OpenTransaction | None] = ContextVar("strongroom_transaction", default=None)
+
+
+class OpenTransaction:
+    """A transaction in one run: what tasks and hooks tell each other in it. Safe to use from several threads."""
+
+    def __init__(self, defined: transaction, run: Run) -> None:
+        self.key = defined.key
+        self.run_id = run.id
+        self._defined = defined
+        self._run = run
+        self._lock = threading.Lock()
+        self._values: dict[str, object] = {}
+        self._staged: dict[str, Receipt] = {}
+        self._committed: dict[str, Receipt] | None = None
+        self._waits_for = set(defined.tasks)
+        self._finished: list[tuple[Task, bool]] = []
+
+    def set(self, name: str, value: object) -> None:
+        """Keep *value* for the hooks and for the tasks that come later. It stays in this process."""
+        with self._lock:
+            self._values[name] = value
+
+    def get(self, name: str, default: object = None) -> object:
+        """What was `set`."""
+        with self._lock:
+            return self._values.get(name, default)
+
+    def find(self, path: str) -> Receipt | None:
+        """Where the last commit has the result that lies at *path*."""
+        with self._lock:
+            if self._committed is None:
+                self._committed = self._read()
+            return self._committed.get(path)
+
+    def stage(self, path: str, receipt: Receipt) -> None:
+        """Let the result at *receipt* be found at *path* once this is committed."""
+        with self._lock:
+            self._staged[path] = receipt
+
+    def finish(self, task: Task, state: State) -> str | None:
+        """Take notice of the end of a task, and end with the last one; returns what went wrong with that."""
+        if task not in self._waits_for:
+            return None
+        self._waits_for.discard(task)
+        self._finished.append((task, state.is_successful() and not _any_failed(state)))
+        return None if self._waits_for else self._end()
+
+    def stop(self) -> None:
+        """Roll back, if this has not ended."""
+        if self._waits_for:
+            self._waits_for.clear()
+            self._roll_back()
+
+    def _end(self) -> str | None:
+        if not all(succeeded for _, succeeded in self._finished):
+            self._roll_back()
+            return None
+        try:
+            self._write()
+        except Exception as exc:  # storages and serializers are plugins: whatever they raise, nothing is visible
+            self._roll_back()
+            why = str(exc) if isinstance(exc, StrongroomError) else type(exc).__name__
+            return f"the transaction {self.key!r} could not be committed: {why}"
+        hooks = [hook for task, _ in self._finished for hook in task.commit_hooks]
+        self._call([*hooks, *self._defined.commit_hooks])
+        return None
+
+    def _roll_back(self) -> None:
+        hooks = [hook for task, succeeded in self._finished if succeeded for hook in task.rollback_hooks]
+        self._call(reversed([*self._defined.rollback_hooks, *hooks]))
+
+    def _call(self, hooks: Iterable[Callable[[OpenTransaction], object]]) -> None:
+        for hook in hooks:
+            try:
+                hook(self)
+            except Exception as exc:  # the user's code; what is decided is decided, and the other hooks are owed
+                _log.warning("a hook of the transaction %r raised %s", self.key, type(exc).__name__)
+
+    @property
+    def _place(self) -> str:
+        return f"transactions/{self._run.project.keyring.cache_key('transaction', self.key)}"
+
+    def _read(self) -> dict[str, Receipt]:
+        try:
+            found = _store(self._run).read(self._place).result
+        except NotFoundError:
+            return {}
+        except StrongroomError as exc:
+            _log.warning("the results of the transaction %r are left out and computed again: %s", self.key, exc)
+            return {}
+        assert isinstance(found, dict)  # noqa: S101  # what the serializer reads
+        return found
+
+    def _write(self) -> None:
+        # One record names them all, so that one atomic write makes them visible.
+        if self._staged and self._staged != self._committed:
+            _store(self._run).write(self._staged, self._place)
+
+
+class Transactions:
+    """The transactions of one run. They end in the thread that runs the flow."""
+
+    def __init__(self, defined: Iterable[transaction], run: Run) -> None:
+        opened = [(each, OpenTransaction(each, run)) for each in defined]
+        self._open = {task: one for each, one in opened for task in each.tasks}
+        self.problem: str | None = None
+        """Why the run has failed though its tasks have not."""
+
+    def of(self, task: Task) -> OpenTransaction | None:
+        """The one that *task* belongs to."""
+        return self._open.get(task)
+
+    def finish(self, task: Task, state: State) -> None:
+        """Take notice of the end of *task*, all its children included."""
+        if task in self._open:
+            self.problem = self._open[task].finish(task, state) or self.problem
+
+    def stop(self) -> None:
+        """Roll back those that have not ended."""
+        for each in dict.fromkeys(self._open.values()):
+            each.stop()
+
+
+def current_transaction() -> OpenTransaction:
+    """The transaction that the running task belongs to.
+
+    Raises:
+        DefinitionError: it belongs to none, or runs in a process of its own, which the transaction does not reach.
+    """
+    found = _current.get()
+    if found is None:
+        raise DefinitionError("no transaction is open here; in a process of its own a task does not see the run's")
+    return found
+
+
+class _Entered:
+    """Lets `current_transaction` be *opened* while a ``with`` block is open."""
+
+    def __init__(self, opened: OpenTransaction) -> None:
+        self._opened = opened
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._opened)
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)
+
+
+def entered(opened: OpenTransaction | None) -> AbstractContextManager[None]:
+    """A ``with`` block for the run of a task that belongs to *opened*, if it does to any."""
+    return nullcontext() if opened is None else _Entered(opened)
+
+
+class _Receipts(Serializer):
+    """Paths and where the results for them lie, as JSON."""
+
+    id = "strongroom.receipts"
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        sink.write(msgspec.json.encode(value))
+
+    def load(self, source: BinaryIO) -> object:
+        try:
+            return msgspec.json.decode(source.read(), type=dict[str, Receipt])
+        except msgspec.DecodeError:
+            raise SerializationError(self.id, "what is stored is no list of results") from None
+
+
+def _store(run: Run) -> ResultStore:
+    return run.project.store(None, _Receipts())
+
+
+def _any_failed(state: State) -> bool:
+    return isinstance(state, Mapped) and any(child.is_failed() for child in state.map_states)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How does an exception get from one process to another, with its chain, notes and traceback?
+
+Pickle alone loses these three, and cannot bring back a class whose ``__init__`` takes anything but the message. An
+executor with processes of its own lets its pickler ask `reduce_error` about every exception.
+"""
+
+from __future__ import annotations
+
+import traceback
+import types
+from typing import TYPE_CHECKING
+
+from strongroom.errors import RecordedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["as_recorded", "reduce_error"]
+
+_MAX_FRAMES = 100
+
+_Frame = tuple[str, int, str]
+
+
+def reduce_error(error: BaseException) -> tuple[object, ...]:
+    """What `pickle.Pickler.reducer_override` may answer for *error*.
+
+    What comes back has the same class, arguments, attributes, cause, context and notes, and a traceback with the same
+    files, lines and names of functions. The frames in it hold no local values.
+    """
+    kind, arguments = _constructor(error)
+    state = (
+        dict(getattr(error, "__dict__", {})),
+        error.__cause__,
+        error.__context__,
+        error.__suppress_context__,
+        [
+            (frame.f_code.co_filename, line, frame.f_code.co_qualname)
+            for frame, line in list(traceback.walk_tb(error.__traceback__))[-_MAX_FRAMES:]
+        ],
+    )
+    return kind, arguments, state, None, None, _restore
+
+
+def as_recorded(error: BaseException) -> RecordedError:
+    """What stands for an exception that cannot be pickled: its class by name, and its message."""
+    try:
+        message = str(error)
+    except Exception as exc:  # the exception is the user's class, and its __str__ may raise anything
+        message = f"<its text could not be made: {type(exc).__name__}>"
+    return RecordedError(f"{type(error).__module__}.{type(error).__qualname__}", message)
+
+
+def _constructor(error: BaseException) -> tuple[Callable[..., object], tuple[object, ...]]:
+    """What makes *error* anew: its own way if that works, or its class and arguments without its ``__init__``."""
+    try:
+        reduced = error.__reduce_ex__(2)
+        assert isinstance(reduced, tuple)  # noqa: S101  # else its own way is none that we know
+        make, arguments = reduced[:2]
+        again = make(*arguments)
+        if type(again) is type(error) and _same(again.args, error.args):
+            return make, arguments
+    except Exception:  # noqa: S110  # the user's class: whatever its own way raises, it does not lead here
+        pass
+    return _without_init, (type(error), error.args)
+
+
+def _same(left: Sequence[object], right: Sequence[object]) -> bool:
+    return len(left) == len(right) and all(a is b or bool(a == b) for a, b in zip(left, right, strict=True))
+
+
+def _without_init(kind: type[BaseException], arguments: tuple[object, ...]) -> BaseException:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    return error
+
+
+def _restore(
+    error: BaseException,
+    state: tuple[Mapping[str, object], BaseException | None, BaseException | None, bool, Sequence[_Frame]],
+) -> None:
+    attributes, error.__cause__, error.__context__, error.__suppress_context__, frames = state
+    if attributes:
+        error.__dict__.update(attributes)
+    error.__traceback__ = _traceback(frames)
+
+
+def _traceback(frames: Sequence[_Frame]) -> types.TracebackType | None:
+    found: types.TracebackType | None = None
+    for file, line, function in reversed(frames):
+        # An instruction of -1 is none: then nobody asks the code in the frame, which is not the real one, for the line.
+        found = types.TracebackType(found, _frame(file, line, function), -1, line)
+    return found
+
+
+def _frame(file: str, line: int, function: str) -> types.FrameType:
+    """A frame that says where it was, and holds nothing. Python makes one only by running something there."""
+    code = compile("raise LookupError", file, "exec").replace(
+        co_name=function.rpartition(".")[2], co_qualname=function, co_firstlineno=line
+    )
+    try:
+        exec(code, {"LookupError": LookupError})  # noqa: S102  # the line above, with another name
+    except LookupError as exc:
+        for frame, _ in traceback.walk_tb(exc.__traceback__):
+            if frame.f_code is code:
+                return frame
+    raise AssertionError("what was compiled to raise did not")

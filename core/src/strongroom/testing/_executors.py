@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do flows mean the same wherever an executor runs their tasks?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from strongroom._flow import Flow
+from strongroom._function_task import task
+from strongroom._inputs import Parameter, unmapped
+from strongroom.abc import Executor
+from strongroom.context import context
+from strongroom.errors import RecordedError, TaskTimeoutError, TransferError, WorkerDiedError
+from strongroom.signals import FAIL, LOOP, PAUSE, RETRY, SKIP, SUCCESS
+from strongroom.states import Failed, Paused, Running, Skipped, State, Success, TimedOut
+from strongroom.testing._executor_tasks import (
+    Literal,
+    StubbornError,
+    TwoPartError,
+    add,
+    die,
+    flow_of,
+    functions,
+    leave_a_trace,
+    look_at,
+    process_id,
+    raise_chain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom._task import Task
+
+__all__ = ["ExecutorTests"]
+
+_PATIENCE = 60.0
+_BIG = 8 << 20
+
+
+class ExecutorTests:
+    """What every executor does. Subclass it and give the fixture `executor`: one that is not open, new to each test.
+
+    What the tests about processes and their deaths need, only an executor with ``crosses_processes`` has.
+    """
+
+    def run(self, executor: Executor, made: Task, **inputs: object) -> State:
+        """The state of one task that was run with *inputs*."""
+        flow, added = flow_of(made, **inputs)
+        states = flow.run(executor=executor).result
+        assert isinstance(states, dict)
+        found = states[added]
+        assert isinstance(found, State)
+        return found
+
+    @pytest.fixture
+    def crossing(self, executor: Executor) -> Executor:
+        """The executor, if it crosses processes."""
+        if not executor.crosses_processes:
+            pytest.skip("this executor stays in the process")
+        return executor
+
+    def test_what_is_returned_is_the_futures(self, executor: Executor) -> None:
+        with executor:
+            assert executor.submit(divmod, 7, 2).result(_PATIENCE) == (3, 1)
+
+    def test_what_is_raised_is_the_futures(self, executor: Executor) -> None:
+        with executor:
+            error = executor.submit(divmod, 7, 0).exception(_PATIENCE)
+
+        assert isinstance(error, ZeroDivisionError)
+
+    def test_the_futures_are_done_when_the_block_ends(self, executor: Executor) -> None:
+        with executor:
+            futures = [executor.submit(divmod, number, 2) for number in range(10)]
+
+        assert all(future.done() for future in futures)
+
+    def test_one_that_is_not_open_takes_nothing(self, executor: Executor) -> None:
+        with pytest.raises(RuntimeError, match="not open"):
+            executor.submit(divmod, 7, 2)
+        with executor:
+            pass
+        with pytest.raises(RuntimeError, match="not open"):
+            executor.submit(divmod, 7, 2)
+
+    def test_it_can_be_opened_again(self, executor: Executor) -> None:
+        for _ in range(2):
+            with executor:
+                assert executor.submit(divmod, 7, 2).result(_PATIENCE) == (3, 1)
+
+    def test_tasks_run_elsewhere_if_it_crosses_processes(self, executor: Executor) -> None:
+        state = self.run(executor, process_id)
+
+        assert (state.result != os.getpid()) is executor.crosses_processes
+
+    def test_results_go_from_task_to_task(self, executor: Executor) -> None:
+        with Flow("a flow") as flow:
+            last = add(add(add(Parameter("n")), 10))
+
+        state = flow.run(n=1, executor=executor)
+
+        assert state.result[last].result == 13  # type: ignore[index]
+
+    def test_a_task_starts_after_what_it_waits_for(self, executor: Executor, tmp_path: Path) -> None:
+        with Flow("a flow") as flow:
+            first = leave_a_trace(str(tmp_path), "first")
+            second = leave_a_trace(str(tmp_path), "second", upstream_tasks=[first])
+
+        states = flow.run(executor=executor).result
+
+        assert states[first].result <= states[second].result  # type: ignore[index]
+
+    def test_a_mapped_task_gives_its_results_in_order(self, executor: Executor) -> None:
+        with Flow("a flow") as flow:
+            last = add.map(add.map(list(range(20))), unmapped(100))
+
+        state = flow.run(executor=executor)
+
+        assert state.result[last].result == list(range(101, 121))  # type: ignore[index]
+
+    def test_kept_results_are_read_by_whoever_needs_them(self, executor: Executor, tmp_path: Path) -> None:
+        kept = add.copy(result_serializer=Literal(), result_storage=tmp_path / "kept", cache_result_in_memory=False)
+        with Flow("a flow") as flow:
+            first = kept(1)
+            last = add(first)
+
+        states = flow.run(executor=executor).result
+
+        assert states[last].result == 3  # type: ignore[index]
+        assert states[first].result == 2  # type: ignore[index]
+        assert not states[first]._result.in_memory  # type: ignore[index]  # noqa: SLF001
+
+    def test_a_cached_result_is_used_again(self, executor: Executor, tmp_path: Path) -> None:
+        cached = add.copy(result_serializer=Literal(), result_storage=tmp_path / "kept", cache_for=timedelta(days=1))
+
+        states = [self.run(executor, cached, x=1) for _ in range(2)]
+
+        assert [(state.is_cached(), state.result) for state in states] == [(False, 2), (True, 2)]
+
+    def test_big_results_arrive_whole(self, executor: Executor) -> None:
+        @task
+        def big() -> bytearray:
+            return bytearray(range(256)) * (_BIG // 256)
+
+        assert self.run(executor, big).result == bytearray(range(256)) * (_BIG // 256)
+
+    def test_closures_and_local_classes_can_be_used(self, executor: Executor) -> None:
+        class Pair:
+            def __init__(self, left: int) -> None:
+                self.left = left
+
+        number = 41
+
+        @task
+        def pair() -> Pair:
+            return Pair(number + 1)
+
+        result = self.run(executor, pair).result
+
+        assert isinstance(result, Pair)
+        assert result.left == 42
+
+    def test_async_tasks_run_to_their_end(self, executor: Executor) -> None:
+        @task
+        async def soon() -> int:
+            await asyncio.sleep(0)
+            return 5
+
+        assert self.run(executor, soon).result == 5
+
+    def test_the_context_is_there_with_the_users_keys(self, executor: Executor) -> None:
+        @task(name="looks")
+        def look() -> tuple[object, ...]:
+            return context.task_name, context.customer, dict(context.parameters), context.task_run_count, context.run_id
+
+        with Flow("a flow") as flow:
+            flow.add_task(Parameter("n", default=2, required=False))
+            looks = look()
+        with context(customer="abc"):
+            state = flow.run(executor=executor)
+
+        name, customer, parameters, run_count, run_id = state.result[looks].result  # type: ignore[index]
+        assert (name, customer, parameters, run_count) == ("looks", "abc", {"n": 2}, 1)
+        assert run_id == state.context["run_id"]
+
+    def test_an_exception_comes_with_its_chain_notes_and_traceback(self, executor: Executor) -> None:
+        state = self.run(executor, raise_chain)
+
+        error = state.result
+        assert isinstance(error, TwoPartError)
+        assert (str(error), error.code, error.__notes__) == ("7: the second", 7, ["a note"])
+        assert isinstance(error.__cause__, LookupError)
+        assert str(error.__cause__) == "the first"
+        assert "raise_chain" in functions(error)
+        assert state.message == "TwoPartError in the task"
+
+    def test_a_group_of_exceptions_comes_whole(self, executor: Executor) -> None:
+        @task
+        def fail() -> None:
+            raise ExceptionGroup("several", [TwoPartError(1, "one"), KeyError("two")])
+
+        error = self.run(executor, fail).result
+
+        assert isinstance(error, ExceptionGroup)
+        assert [str(each) for each in error.exceptions] == ["1: one", "'two'"]
+
+    def test_an_exception_that_cannot_leave_its_process_leaves_its_name_and_message(self, crossing: Executor) -> None:
+        @task
+        def fail() -> None:
+            raise StubbornError
+
+        error = self.run(crossing, fail).result
+
+        assert isinstance(error, RecordedError)
+        assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
+
+    def test_a_task_can_look_at_the_exception_of_another(self, executor: Executor) -> None:
+        with Flow("a flow") as flow:
+            looks = look_at(raise_chain())
+
+        assert flow.run(executor=executor).result[looks].result == "TwoPartError: 7: the second"  # type: ignore[index]
+
+    def test_a_task_that_exits_python_fails(self, executor: Executor) -> None:
+        @task
+        def leave() -> None:
+            raise SystemExit(3)
+
+        state = self.run(executor, leave)
+
+        assert isinstance(state, Failed)
+        assert isinstance(state.result, SystemExit)
+
+    def test_a_failed_task_is_tried_again(self, executor: Executor) -> None:
+        @task(max_retries=2, retry_on=TwoPartError)
+        def try_hard() -> int:
+            if context.task_run_count < 3:
+                raise TwoPartError(context.task_run_count, "once more")
+            return context.task_run_count
+
+        assert self.run(executor, try_hard).result == 3
+
+    def test_a_task_that_takes_too_long_is_timed_out(self, executor: Executor, tmp_path: Path) -> None:
+        slow = leave_a_trace.copy(timeout=0.05)
+
+        state = self.run(executor, slow, folder=str(tmp_path), name="late", wait_for="now")
+
+        (tmp_path / "now").touch()
+        assert isinstance(state, TimedOut)
+        assert isinstance(state.result, TaskTimeoutError)
+        assert state.result.goes_on is not executor.crosses_processes
+
+    @pytest.mark.parametrize(
+        ("made", "kind", "value"),
+        [
+            (lambda: SKIP("no need"), Skipped, None),
+            (lambda: SUCCESS("done", result=5), Success, 5),
+            (lambda: FAIL("bad", result="why"), Failed, "why"),
+            (lambda: PAUSE("wait"), Paused, None),
+        ],
+        ids=["skip", "success", "fail", "pause"],
+    )
+    def test_a_signal_puts_its_state_in_place(
+        self, executor: Executor, made: Callable[[], Exception], kind: type[State], value: object
+    ) -> None:
+        @task
+        def signals() -> None:
+            raise made()
+
+        state = self.run(executor, signals)
+
+        assert type(state) is kind
+        if value is not None:
+            assert state.result == value
+
+    def test_retry_runs_the_task_again(self, executor: Executor) -> None:
+        @task
+        def once_more() -> int:
+            if context.task_run_count == 1:
+                raise RETRY("once more", start_time=datetime.now(UTC))
+            return context.task_run_count
+
+        assert self.run(executor, once_more).result == 2
+
+    def test_loop_hands_on_the_result_of_each_round(self, executor: Executor) -> None:
+        @task
+        def count() -> int:
+            value = cast("int", context.loop_result or 0) + 10
+            if context.loop_count < 3:
+                raise LOOP(result=value)
+            return value
+
+        assert self.run(executor, count).result == 30
+
+    def test_state_handlers_see_every_change_where_the_flow_is_run(self, executor: Executor) -> None:
+        seen: list[tuple[int, str]] = []
+
+        def watch(_made: Task, _old: State, new: State) -> None:
+            seen.append((os.getpid(), type(new).__name__))
+
+        self.run(executor, raise_chain.copy(state_handlers=[watch], max_retries=1))
+
+        names = ["Running", "Failed", "Retrying", "Running", "Failed"]
+        assert seen == [(os.getpid(), name) for name in names]
+
+    def test_a_state_handler_can_change_the_state(self, executor: Executor) -> None:
+        def excuse(_made: Task, _old: State, new: State) -> State | None:
+            return Success("never mind", result=0) if isinstance(new, Failed) else None
+
+        assert self.run(executor, raise_chain.copy(state_handlers=[excuse])).is_successful()
+
+    def test_a_task_is_recorded_as_running_while_it_runs(self, executor: Executor, tmp_path: Path) -> None:
+        def release(_made: Task, _old: State, new: State) -> None:
+            if isinstance(new, Running):
+                (tmp_path / "now").touch()
+
+        waits = leave_a_trace.copy(state_handlers=[release])
+
+        state = self.run(executor, waits, folder=str(tmp_path), name="end", wait_for="now")
+
+        assert state.is_successful()
+
+    @pytest.mark.parametrize(("how", "says"), [("exit", "exit code 3"), ("kill", "signal 9")])
+    def test_a_process_that_dies_fails_its_task_and_no_other(self, crossing: Executor, how: str, says: str) -> None:
+        with Flow("a flow") as flow:
+            dead = die(how)
+            others = [add(number) for number in range(20)]
+
+        states = flow.run(executor=crossing).result
+
+        state = states[dead]  # type: ignore[index]
+        assert isinstance(state, Failed)
+        assert isinstance(state.result, WorkerDiedError)
+        assert says in str(state.message)
+        assert [states[other].result for other in others] == list(range(1, 21))  # type: ignore[index]
+
+    def test_a_task_whose_process_died_is_tried_again(self, crossing: Executor, tmp_path: Path) -> None:
+        mark = tmp_path / "died"
+
+        @task(max_retries=1)
+        def die_once() -> str:
+            if not mark.exists():
+                mark.touch()
+                os._exit(1)
+            return "alive"
+
+        assert self.run(crossing, die_once).result == "alive"
+
+    def test_what_cannot_be_brought_back_fails_its_task(self, crossing: Executor) -> None:
+        @task
+        def lock() -> object:
+            return threading.Lock()
+
+        state = self.run(crossing, lock)
+
+        assert isinstance(state, Failed)
+        assert isinstance(state.result, TransferError)
+        assert "what the task returned cannot be brought to another process" in str(state.message)
+
+    def test_what_cannot_be_sent_there_fails_its_task(self, crossing: Executor) -> None:
+        state = self.run(crossing, look_at, x=threading.Lock())
+
+        assert isinstance(state, Failed)
+        assert isinstance(state.result, TransferError)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is a worker: a process that does one thing after the other, and whose death is noticed at once?
+
+Each worker has a pipe of its own and is given one thing at a time, so that it is known what a dead one was doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, cast
+
+from loky.backend import get_context
+
+from strongroom.errors import TransferError, WorkerDiedError
+from strongroom_processes._pickling import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+
+__all__ = ["Worker"]
+
+_PATIENCE = 5.0
+# Processes are started and buried one at a time: multiprocessing looks after all of them whenever one starts.
+_one_at_a_time = threading.Lock()
+
+
+class Worker:
+    """One process, started at once. For one thread at a time, except `kill`, which is for any."""
+
+    def __init__(self) -> None:
+        # Loky's processes do not run the caller's script again, so that it needs no `if __name__ == "__main__"`.
+        context = get_context("loky")
+        self._pipe, theirs = context.Pipe()
+        their_lifeline, self._lifeline = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(theirs, their_lifeline), name="strongroom-worker")
+        self._process.daemon = False
+        with _one_at_a_time, _without_interrupts():
+            self._process.start()
+        theirs.close()
+        their_lifeline.close()
+        self._death = _death_notice(self._process.pid, self._process.sentinel)
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return int(self._process.pid)
+
+    @property
+    def is_alive(self) -> bool:
+        """False if the process has ended."""
+        return not wait([self._death], 0)
+
+    def call(self, message: bytes) -> bytes:
+        """The answer to *message*.
+
+        Raises:
+            WorkerDiedError: the process died before it answered.
+        """
+        try:
+            self._pipe.send_bytes(message)
+            wait([self._pipe, self._death])
+            if self._pipe.poll():
+                return bytes(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            pass
+        raise WorkerDiedError(self._bury())
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing; returns before it has ended."""
+        with contextlib.suppress(ProcessLookupError), _one_at_a_time:
+            # Not once it is buried: its number may be another process's by then.
+            if self._process.exitcode is None:
+                os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def close(self) -> None:
+        """Let the process end; returns before it has ended."""
+        self._pipe.close()
+
+    def join(self) -> None:
+        """Wait for the end of the process, which was killed or closed; one that does not come to its end is killed."""
+        self._bury()
+
+    def _bury(self) -> int | None:
+        if not wait([self._death], _PATIENCE):
+            self.kill()
+            wait([self._death], _PATIENCE)
+        with _one_at_a_time:
+            self._process.join(_PATIENCE)
+        for end in (self._pipe, self._lifeline):
+            end.close()
+        if self._death != self._process.sentinel:
+            os.close(self._death)
+            self._death = self._process.sentinel
+        exitcode: int | None = self._process.exitcode
+        return exitcode
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let a process that is started here not be interrupted before it can see to that itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _death_notice(pid: int, sentinel: int) -> int:
+    """What becomes readable when the process ends."""
+    if hasattr(os, "pidfd_open"):
+        # The sentinel is the end of a pipe, and a child of the process may hold the other end longer than that lives.
+        with contextlib.suppress(OSError):
+            return os.pidfd_open(pid)
+    return sentinel
+
+
+def _serve(pipe: Connection, lifeline: Connection) -> None:
+    """What a worker does: answer until nobody asks any more."""
+    # Ctrl-C reaches all processes of a terminal, but it is for the run to say what comes of it. A function rather than
+    # SIG_IGN: what a task starts in turn is to be interrupted as ever.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_follow, args=(lifeline,), name="strongroom-lifeline", daemon=True).start()
+    # Nobody asks any more, or nobody is there to hear the answer.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send_bytes(_answer(pipe.recv_bytes()))
+
+
+def _follow(lifeline: Connection) -> None:
+    """End this process with the one that started it: what nobody waits for must not go on."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(1)
+
+
+def _answer(message: bytes) -> bytes:
+    """The pickle of (True, what was returned) or (False, what was raised)."""
+    answer: tuple[bool, object]
+    try:
+        function, args = _understood(message)
+        answer = True, function(*args)
+    except BaseException as exc:  # whatever the callable raises is the caller's
+        answer = False, exc
+    instead = "return what can be pickled, or keep it there with persist_result and cache_result_in_memory=False"
+    try:
+        data = dumps(answer, "what the task returned", instead=instead)
+    except TransferError as exc:
+        data = dumps((False, exc), "the news of that", instead="report this")
+    # What a task printed is to be seen before its end is known.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    return data
+
+
+def _understood(message: bytes) -> tuple[Callable[..., object], tuple[object, ...]]:
+    try:
+        return cast("tuple[Callable[..., object], tuple[object, ...]]", loads(message))
+    except Exception as exc:  # the user's classes may raise anything while they are made
+        instead = "see that the worker can import what the task needs"
+        raise TransferError("the task or its inputs", exc, instead=instead) from exc

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does a cache hit on a small value cost, all in all, beside a plain task of the same size? Budget: 100 us."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from strongroom import Flow, Task, task
+from strongroom.caching import INPUTS, TASK_SOURCE
+
+pytestmark = pytest.mark.benchmark(group="a cache hit")
+
+BUDGET_US = 100
+SIZE = 1_000
+ROUNDS = 7
+
+
+@task
+def plain(x: int) -> int:
+    return x + 1
+
+
+@task(cache_policy=INPUTS + TASK_SOURCE, result_serializer="json")
+def cached(x: int) -> int:
+    return x + 1
+
+
+def many(of: Task) -> Flow:
+    with Flow("many") as flow:
+        for _ in range(SIZE):
+            of(5)
+    return flow
+
+
+def seconds(flow: Flow, kind: str) -> float:
+    start = time.perf_counter()
+    run = flow.run()
+    taken = time.perf_counter() - start
+    states = run.result
+    assert isinstance(states, dict)
+    assert {type(state).__name__ for state in states.values()} == {kind}
+    return taken
+
+
+def test_a_cache_hit_beside_a_plain_task(benchmark: BenchmarkFixture) -> None:
+    hits, tasks = many(cached), many(plain)
+    hits.run()
+    # In turns, so that whatever else the machine does meets both.
+    pairs = [(seconds(hits, "Cached"), seconds(tasks, "Success")) for _ in range(ROUNDS)]
+
+    benchmark.pedantic(seconds, args=(hits, "Cached"), rounds=1)
+
+    hit, other = (min(pair[side] for pair in pairs) / SIZE * 1e6 for side in (0, 1))
+    benchmark.extra_info["us per hit"] = round(hit, 1)
+    benchmark.extra_info["us per plain task"] = round(other, 1)
+    benchmark.extra_info["hit over plain"] = round(hit / other, 2)
+    benchmark.extra_info["budget"] = BUDGET_US

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do two processes keep to one limit through SQLite, and does one that is killed free what it held?
+
+Run as a script, this file is one of the processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom import Backend, Flow, _flow, task
+from strongroom._leases import open_leases
+from strongroom.project import Project
+
+SECONDS = 1.0
+INSIDE = Path("inside")
+MOST = Path("most")
+
+
+def say(word: str) -> None:
+    os.write(1, f"{word}\n".encode())
+
+
+@task(tags=["db"])
+def work(number: int) -> int:
+    """Leave a file while it runs, so that other processes can see how many run at once."""
+    mine = INSIDE / f"{os.getpid()}-{number}"
+    mine.touch()
+    time.sleep(0.002)  # long enough for somebody else to be seen who should not be here
+    with MOST.open("a") as file:
+        file.write(f"{len(list(INSIDE.iterdir()))} {os.getpid()}\n")
+    mine.unlink()
+    return number
+
+
+@task(tags=["db"])
+def stay() -> None:
+    """Say that it has begun, and end when it is told to."""
+    say("begun")
+    sys.stdin.readline()
+
+
+def work_a_lot() -> None:
+    with Flow("work", result_handler="json") as flow:
+        for number in range(15):
+            work(number)
+    say("ready")
+    sys.stdin.readline()
+    assert flow.run(executor="threads").is_successful()
+
+
+def hold(seconds: str) -> None:
+    _flow.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
+    with Flow("hold") as flow:
+        stay()
+    flow.run()
+
+
+@contextlib.contextmanager
+def a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, __file__, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    monkeypatch.setenv("STRONGROOM_LIMITS", "db=1")
+    with Project.open().open_backend() as backend:
+        yield backend
+
+
+def is_held(backend: Backend) -> bool:
+    leases = open_leases(backend, "the test")
+    assert leases is not None
+    with leases:
+        return leases.try_hold(Project.open().keyring.token("limit", "db")) is None
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_two_processes_share_one_limit(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setenv("STRONGROOM_LIMITS", f"db={limit}")
+    INSIDE.mkdir()
+    with a_process("work_a_lot") as one, a_process("work_a_lot") as two:
+        assert [line_of(one), line_of(two)] == ["ready", "ready"]
+        for process in (one, two):
+            tell(process)
+        assert [one.wait(60), two.wait(60)] == [0, 0]
+
+    seen = [line.split() for line in MOST.read_text().splitlines()]
+    assert len(seen) == 30
+    assert max(int(count) for count, _ in seen) <= limit
+    assert len({process for _, process in seen}) == 2
+
+
+def test_a_killed_process_frees_its_slot_when_its_lease_has_ended(backend: Backend) -> None:
+    with a_process("hold", str(SECONDS)) as holder:
+        assert line_of(holder) == "begun"
+        # It outlives its first time, since it is renewed.
+        until = time.monotonic() + 2 * SECONDS
+        while time.monotonic() < until:
+            assert is_held(backend)
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait(10)
+        killed = time.monotonic()
+
+        states = []
+        with Flow("next") as flow:
+            task(lambda: 1, name="next", tags=["db"], state_handlers=[lambda _, old, new: states.append(new)])()
+        assert flow.run(backend=backend).is_successful()
+
+    assert states[0].is_queued()
+    assert time.monotonic() - killed < SECONDS + 5
+
+
+def test_a_process_that_ends_well_frees_its_slot_at_once(backend: Backend) -> None:
+    with a_process("hold", "600") as holder:
+        assert line_of(holder) == "begun"
+        assert is_held(backend)
+
+        tell(holder)
+
+        assert holder.wait(30) == 0
+        assert not is_held(backend)
+
+
+def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    with a_process("hold", str(SECONDS)) as holder:
+        assert line_of(holder) == "begun"
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait(10)
+    with Flow("hold") as flow:
+        task(lambda: None, name="stay", tags=["db"])()
+    (run_id,) = backend.runs()
+
+    assert flow.resume(run_id, backend=backend).is_successful()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kills runs at random moments and resumes them; a program of its own, run by test_killed_runs.py.
+
+Each run is a fork of this process, which has imported everything, so that hundreds of them take seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from strongroom import Flow, Parameter, Slot, _flow, task
+from strongroom._leases import open_leases
+from strongroom.errors import UnknownRunError
+from strongroom.project import Project
+
+LOG = Path("calls.log")
+COUNT = 20
+
+# That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
+_flow.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
+
+
+def note(call: str) -> None:
+    with LOG.open("a") as file:
+        file.write(f"{call}\n")
+
+
+@task(persist_result=True)
+def load(n: int) -> list[int]:
+    note("load")
+    return list(range(n))
+
+
+@task(persist_result=True)
+def square(x: int) -> int:
+    note(f"square {x}")
+    return x * x
+
+
+@task
+def half(x: int) -> float:
+    note(f"half {x}")
+    return x / 2
+
+
+@task(persist_result=True, result_serializer="compressed/json")
+def total(numbers: list[float], more: list[int]) -> float:
+    note("total")
+    return sum(numbers) + sum(more)
+
+
+@task(persist_result=True)
+def report(number: float) -> dict[str, float]:
+    note("report")
+    return {"total": number}
+
+
+with Flow("killed") as flow:
+    numbers = load(Parameter("n", default=COUNT))
+    squares = square.map(numbers)
+    answer = report(total(half.map(squares), squares))
+
+EXPECTED = {"total": sum(x * x / 2 for x in range(COUNT)) + sum(x * x for x in range(COUNT))}
+SLOTS = {"load": ("load", -1), "total": ("total", -1), "report": ("report", -1)} | {
+    f"square {x}": ("square", x) for x in range(COUNT)
+}
+
+
+def in_a_fork(function: object, *, kill_after: float | None = None) -> int:
+    """Call *function* in a fork and return its exit status; killed so many seconds after its first task began."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()  # type: ignore[operator]
+            os._exit(0)
+        except BaseException as exc:  # the parent is told by the status
+            sys.stderr.write(f"{type(exc).__name__}: {exc}\n")
+            sys.stderr.flush()
+            os._exit(1)
+    if kill_after is not None:
+        while not LOG.stat().st_size and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
+def resume(run_id: str, executor: str) -> None:
+    state = flow.resume(run_id, executor=executor)
+    if not state.is_successful() or state.result[answer].result != EXPECTED:  # type: ignore[index]
+        raise AssertionError(f"resumed to {state!r}: {state.result}")
+
+
+def kept(project: Project, run_id: str) -> set[str]:
+    """The calls whose results are in storage."""
+    store = project.store()
+    return {call for call, (slug, index) in SLOTS.items() if store.exists(store.key_for(Slot(run_id, slug, index)))}
+
+
+def last_run(project: Project) -> str | None:
+    with project.open_backend() as backend:
+        runs = backend.runs(limit=1)
+    return runs[0] if runs else None
+
+
+def one_round(project: Project, longest: float, executor: str, known: set[str]) -> str:
+    LOG.write_text("")
+    in_a_fork(lambda: flow.run(executor=executor), kill_after=random.uniform(0, longest))
+    found: list[str] = []
+    in_a_fork(lambda: Path("last").write_text(last_run(project) or ""))
+    run_id = Path("last").read_text()
+    if not run_id or run_id in known:
+        return "not begun"
+    known.add(run_id)
+    found += sorted(kept(project, run_id))
+    LOG.write_text("")
+    status = in_a_fork(lambda: resume(run_id, executor))
+    if status != 0:
+        with project.open_backend() as backend:
+            ended = [row.type for row in backend.read(run_id, task="")][-1:] == ["Success"]
+        if not ended:
+            raise SystemExit(f"the run {run_id} could not be resumed: status {status}")
+        return "ended"
+    repeated = set(found) & set(LOG.read_text().splitlines())
+    if repeated:
+        raise SystemExit(f"these were kept and run again: {sorted(repeated)}")
+    return "resumed"
+
+
+def main(rounds: int, seed: int) -> None:
+    random.seed(seed)
+    project = Project.open()
+    # Once in full, so that the home is there, and to know how long a run takes.
+    took: list[float] = []
+    for _ in range(2):
+        start = time.monotonic()
+        if in_a_fork(flow.run) != 0:
+            raise SystemExit("the flow does not run")
+        took.append(time.monotonic() - start)
+    in_a_fork(lambda: Path("last").write_text(last_run(project) or ""))
+    known = {Path("last").read_text()}
+    counts: dict[str, int] = {}
+    longest = min(took)
+    for number in range(rounds):
+        outcome = one_round(project, longest, "threads" if number % 4 == 3 else "sync", known)
+        counts[outcome] = counts.get(outcome, 0) + 1
+        # Most kills are to come in the middle, whatever else the machine does just then.
+        longest *= 0.8 if outcome == "ended" else 1.1
+    sys.stdout.write(f"{json.dumps(counts)}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(int(sys.argv[1]), int(sys.argv[2]))
+    except UnknownRunError as exc:
+        raise SystemExit(str(exc)) from exc
