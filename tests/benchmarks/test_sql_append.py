@@ -64,7 +64,8 @@ def raw(tmp_path: Path, backend: SQLBackend) -> Iterator[Callable[[Sequence[Enve
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        for (statement,) in ours.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"):
+        own = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+        for (statement,) in ours.execute(own):
             connection.execute(statement)
         names = ", ".join(Envelope.__struct_fields__)
         marks = ", ".join("?" * len(Envelope.__struct_fields__))
