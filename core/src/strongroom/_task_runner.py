@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from strongroom._call import call
 from strongroom._errand import Errand, FailedErrandError, send
 from strongroom._jobs import trigger_view, upstream_states
-from strongroom._task_cache import TaskCache
 from strongroom._template import fill_template
 from strongroom._transactions import entered
 from strongroom.context import context
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from strongroom._jobs import Job
     from strongroom._run import Run
     from strongroom._task import Task
+    from strongroom._task_cache import TaskCache
     from strongroom._transactions import OpenTransaction
     from strongroom.abc import Executor, ResultHandler
 
@@ -210,6 +210,9 @@ class TaskRunner:
     def _read_cache(self, state: State) -> State:
         if not self._task.is_cached:
             return state
+        # Fingerprints read sources, and what they need for that takes long to import.
+        from strongroom._task_cache import TaskCache
+
         try:
             self._cache = TaskCache(self._task, self._run, self._inputs, self._map_index, self._transaction)
             return self._cache.read() or state
