@@ -7,11 +7,12 @@ import contextlib
 import errno
 import io
 import os
+import re
 import secrets
 import stat
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from strongroom._storage import check_key
+from strongroom._storage import Entry, check_key, is_key
 from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _PERMANENT = {
 }
 
 _SMALL = 1 << 16
+# As `create` names them; nothing else that begins with a dot is ours to delete.
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
 
 class LocalStorage:
@@ -100,6 +103,43 @@ class LocalStorage:
         with contextlib.suppress(NotFoundError), _storage_errors(str(folder)), os.scandir(folder) as entries:
             yield from (f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
 
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        for key, entry in self._files(check_key(prefix) if prefix else ""):
+            if is_key(key) and (found := _as_entry(key, entry)):
+                yield found
+
+    def delete(self, key: str) -> None:
+        self._remove(self._path(key))
+
+    def leftovers(self) -> Iterator[Entry]:
+        for key, entry in self._files(""):
+            if _TEMPORARY.fullmatch(entry.name) and (found := _as_entry(key, entry)):
+                yield found
+
+    def discard(self, leftover: Entry) -> None:
+        folder, _, name = leftover.key.rpartition("/")
+        if not _TEMPORARY.fullmatch(name):
+            raise PermanentStorageError(self.locate(leftover.key), "it is no temporary file of ours")
+        self._remove((self._path(folder) if folder else self._root) / name)
+
+    def _files(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """The files below the folder *prefix*. Links are not followed: they lead anywhere, and back."""
+        folders = [prefix]
+        while folders:
+            prefix = folders.pop()
+            folder = self._path(prefix) if prefix else self._root
+            with contextlib.suppress(NotFoundError), _storage_errors(str(folder)), os.scandir(folder) as entries:
+                for entry in entries:
+                    key = f"{prefix}/{entry.name}" if prefix else entry.name
+                    if entry.is_file(follow_symlinks=False):
+                        yield key, entry
+                    elif is_key(key) and entry.is_dir(follow_symlinks=False):
+                        folders.append(key)
+
+    def _remove(self, path: Path) -> None:
+        with contextlib.suppress(NotFoundError), _storage_errors(str(path)):
+            path.unlink()
+
     def _path(self, key: str) -> Path:
         # Whoever can write to the storage could plant a link in it that leads elsewhere. Folder by folder from the root
         # on, since to resolve the whole path would look at all that is above the root, too.
@@ -124,6 +164,14 @@ class LocalStorage:
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
             _fsync_folder(path.parent)
+
+
+def _as_entry(key: str, entry: os.DirEntry[str]) -> Entry | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # deleted since it was listed
+        return None
+    return Entry(key, status.st_size, status.st_mtime_ns // 1000)
 
 
 class _RecordFile(io.FileIO):

@@ -6,20 +6,23 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import fsspec
 
-from strongroom._storage import check_key
-from strongroom.errors import NotFoundError, SettingsError, StorageError, TransientStorageError
+from strongroom._storage import Entry, check_key, is_key
+from strongroom.errors import NotFoundError, PermanentStorageError, SettingsError, StorageError, TransientStorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["RemoteStorage"]
 
 _SPOOL = 16 << 20
 _BUFFER = 1 << 16
+# What the file systems call the time of the last change.
+_MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified", "modify", "created")
 
 
 class RemoteStorage:
@@ -70,8 +73,33 @@ class RemoteStorage:
 
     def list(self, prefix: str) -> Iterator[str]:
         with contextlib.suppress(NotFoundError), _storage_errors(self.locate(prefix)):
+            self._fs.invalidate_cache()
             for path in self._fs.ls(self._path(prefix), detail=False):
                 yield f"{prefix}/{str(path).rstrip('/').rpartition('/')[2]}"
+
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        start = self._path(prefix) if prefix else self._root
+        found: dict[str, Mapping[str, object]] = {}
+        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(prefix)):
+            # Others write here, too: a listing from before is no answer.
+            self._fs.invalidate_cache()
+            found = self._fs.find(start, detail=True)
+        root = self._root.strip("/")
+        for path, info in found.items():
+            key = str(path).strip("/").removeprefix(root).lstrip("/")
+            if is_key(key):
+                yield Entry(key, _size(info), _modified(info))
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(key)):
+            self._fs.rm_file(self._path(key))
+
+    def leftovers(self) -> Iterator[Entry]:
+        # What is not complete has no name: stores forget an upload that was given up.
+        return iter(())
+
+    def discard(self, leftover: Entry) -> None:
+        raise PermanentStorageError(self.locate(leftover.key), "it is no temporary file of ours")
 
     def _put(self, spool: tempfile.SpooledTemporaryFile[bytes], path: str) -> None:
         self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -102,3 +130,24 @@ def _storage_errors(location: str) -> Iterator[None]:
         raise NotFoundError(location) from exc
     except Exception as exc:  # each file system raises what its library does; their texts may hold credentials
         raise TransientStorageError(location, exc) from exc
+
+
+def _size(info: Mapping[str, object]) -> int:
+    size = info.get("size")
+    return size if isinstance(size, int) else 0
+
+
+def _modified(info: Mapping[str, object]) -> int | None:
+    """When something was written, in microseconds, from whatever its file system says of it."""
+    for name in _MODIFIED:
+        if (told := info.get(name)) is None:
+            continue
+        if isinstance(told, datetime):
+            # FTP and WebDAV tell no zone: theirs is UTC.
+            return int((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        if isinstance(told, (int, float)):
+            return int(told * 1_000_000)
+        with contextlib.suppress(ValueError):
+            told = datetime.fromisoformat(str(told))
+            return int((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    return None

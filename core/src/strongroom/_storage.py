@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
@@ -14,11 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["Storage", "check_key", "open_storage"]
+__all__ = ["Entry", "Storage", "check_key", "is_key", "open_storage"]
 
 _MAX_PART = 200
 # Nearly all keys are of this kind, which is told in one step.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a storage says of something in it, without opening it. None of that is authenticated."""
+
+    key: str
+    size: int
+    """In bytes."""
+    modified: int | None
+    """When it was written by the storage's clock, in microseconds since 1970-01-01 UTC; None if it does not say."""
 
 
 class Storage(Protocol):
@@ -57,6 +69,28 @@ class Storage(Protocol):
         """The keys directly in the folder *prefix*, in no order; none if there is no such folder."""
         ...
 
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        """All that lies in the folder *prefix* and in the folders below it, in no order; without leftovers.
+
+        What is written or deleted meanwhile may be seen or not.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """See to it that nothing lies under *key*, whether or not something did. Folders may stay behind, empty."""
+        ...
+
+    def leftovers(self) -> Iterator[Entry]:
+        """The temporary files of writers that died, and of those that are at it right now; only age tells them apart.
+
+        Their keys are for `discard` only.
+        """
+        ...
+
+    def discard(self, leftover: Entry) -> None:
+        """Delete what `leftovers` found, unless it is gone by now."""
+        ...
+
 
 def check_key(key: str) -> str:
     """*key*, if it stays inside its storage and is a name on every system.
@@ -73,6 +107,15 @@ def check_key(key: str) -> str:
         if not part or part.startswith(".") or len(part.encode()) > _MAX_PART:
             raise PermanentStorageError(key, "each part of a key has 1 to 200 bytes and does not begin with a dot")
     return key
+
+
+def is_key(text: str) -> bool:
+    """True if *text* may be a key: what else lies in a storage was put there by somebody else."""
+    try:
+        check_key(text)
+    except PermanentStorageError:
+        return False
+    return True
 
 
 def open_storage(where: str | Path) -> Storage:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of records, beneath the result store: on a disk, and on whatever fsspec opens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from strongroom._storage import Entry, Storage, open_storage
+from strongroom.errors import NotFoundError, PermanentStorageError
+
+
+@pytest.fixture(params=["folder", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return open_storage(tmp_path / "results" if request.param == "folder" else f"memory://{tmp_path.name}")
+
+
+def _put(storage: Storage, key: str, data: bytes = b"data") -> None:
+    with storage.create(key) as file:
+        file.write(data)
+
+
+def test_all_that_lies_in_a_storage_is_found_with_size_and_age(storage: Storage) -> None:
+    before = time.time()
+    _put(storage, "top", b"1")
+    _put(storage, "runs/a/one", b"22")
+    _put(storage, "runs/a/deep/two", b"333")
+
+    found = {entry.key: entry for entry in storage.walk()}
+
+    assert {key: entry.size for key, entry in found.items()} == {"top": 1, "runs/a/one": 2, "runs/a/deep/two": 3}
+    # The clock of a file system is that of the kernel's last tick.
+    assert all(abs((entry.modified or 0) / 1_000_000 - before) < 10 for entry in found.values())
+
+
+def test_a_walk_stays_in_its_folder(storage: Storage) -> None:
+    _put(storage, "runs/a")
+    _put(storage, "runs-of-others/b")
+
+    assert [entry.key for entry in storage.walk("runs")] == ["runs/a"]
+    assert list(storage.walk("nothing")) == []
+    with pytest.raises(PermanentStorageError):
+        list(storage.walk("../up"))
+
+
+def test_what_is_deleted_is_gone_and_nothing_else(storage: Storage) -> None:
+    _put(storage, "a/one")
+    _put(storage, "a/two")
+
+    storage.delete("a/one")
+    storage.delete("a/one")
+
+    assert [entry.key for entry in storage.walk()] == ["a/two"]
+    with pytest.raises(NotFoundError):
+        storage.open("a/one")
+    with pytest.raises(PermanentStorageError):
+        storage.delete("../up")
+
+
+def test_what_a_killed_writer_left_is_found_and_can_be_discarded(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    _put(storage, "runs/a")
+    with storage.create("runs/b") as file:
+        file.write(b"half")
+        (leftover,) = storage.leftovers()
+        assert leftover.size == 4
+        # The writer is not dead: a copy plays the part of what it would leave.
+        copy = tmp_path / "runs" / Path(leftover.key).name.replace(".tmp", "x.tmp")
+        copy.write_bytes(b"no name of ours")
+        assert [entry.key for entry in storage.walk()] == ["runs/a"]
+    copy.rename(tmp_path / leftover.key)
+
+    (found,) = storage.leftovers()
+    storage.discard(found)
+    storage.discard(found)
+
+    assert list(storage.leftovers()) == []
+    assert sorted(entry.key for entry in storage.walk()) == ["runs/a", "runs/b"]
+
+
+@pytest.mark.parametrize(
+    "key", ["runs/a", ".config", "../.a.0123456789abcdef.tmp", "runs/../../.a.0123456789abcdef.tmp"]
+)
+def test_only_leftovers_are_discarded(storage: Storage, key: str) -> None:
+    _put(storage, "runs/a")
+
+    with pytest.raises(PermanentStorageError):
+        storage.discard(Entry(key, 0, None))
+
+    assert storage.exists("runs/a")
+
+
+def test_a_walk_follows_no_links(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "results")
+    _put(storage, "a/one")
+    (tmp_path / "results" / "a" / "round").symlink_to(tmp_path / "results")
+    (tmp_path / "outside").write_bytes(b"secret")
+    (tmp_path / "results" / "b").symlink_to(tmp_path / "outside")
+
+    assert [entry.key for entry in storage.walk()] == ["a/one"]
