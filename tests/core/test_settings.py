@@ -36,7 +36,10 @@ def test_without_any_source_the_defaults_hold_and_say_so(project: Path) -> None:
 
     assert found.home == Path("/home/someone/.strongroom")
     assert (found.results.storage, found.results.serializer, found.results.persist) == ("", "auto", False)
-    assert found.results.allow == ("arrow", "compressed", "encrypted", "json", "pickle")
+    assert set(found.results.allow) == {
+        *("arrow", "arrow.parquet", "json", "pickle"),
+        *("compressed", "compressed.bz2", "compressed.gzip", "compressed.lz4", "compressed.xz", "encrypted"),
+    }
     assert found.tasks.persist_result is None
     assert found.plugins.allow is None
     assert (found.backend.id, found.backend.url) == ("", "")

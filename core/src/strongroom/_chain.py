@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from strongroom._plugins import Plugins
 
-__all__ = ["AUTO", "Chain", "as_chain"]
+__all__ = ["AUTO", "Chain", "as_chain", "unpacks_to_too_much"]
 
 AUTO = "auto"
 _BUFFER = 1 << 16
+_MOST_TIMES = 1 << 16
+_ALWAYS_FINE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,15 @@ class Chain:
                 source = files.enter_context(codec.reader(source, context))
             bounded = io.BufferedReader(BoundedReader(source, size, complaint), min(CHUNK, size + 1))
             return self.serializer.load(cast("BinaryIO", bounded))
+
+
+def unpacks_to_too_much(size: int, decoded_size: int) -> bool:
+    """True if no record of *size* bytes of payload may state that it becomes *decoded_size* bytes.
+
+    What a record states is authentic, but whoever may write records could state anything. The most that zstd makes of
+    a byte is 32 KiB, and what needs more is better off without the codec: so a few bytes never take gigabytes.
+    """
+    return decoded_size > max(_ALWAYS_FINE, size * _MOST_TIMES)
 
 
 def as_chain(what: str | Serializer | Chain, plugins: Plugins) -> Chain:

@@ -45,7 +45,10 @@ class Results(_Section, frozen=True):
     """An fsspec URL or an absolute path; empty means the folder ``results`` under the home."""
     serializer: str = "auto"
     persist: bool = False
-    allow: tuple[str, ...] = ("arrow", "compressed", "encrypted", "json", "pickle")
+    allow: tuple[str, ...] = (
+        *("arrow", "arrow.parquet", "json", "pickle"),
+        *("compressed", "compressed.bz2", "compressed.gzip", "compressed.lz4", "compressed.xz", "encrypted"),
+    )
     """The ids of the serializers and codecs that may decode what is stored."""
 
 

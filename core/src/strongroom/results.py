@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from strongroom import _record
-from strongroom._chain import AUTO, Chain, as_chain
+from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
 from strongroom._storage import check_key, open_storage
 from strongroom.abc import Codec, CodecContext, JSONValue, Slot
-from strongroom.errors import DamagedError, FormatNotAllowedError, NotSupportedError
+from strongroom.errors import DamagedError, FormatNotAllowedError, NotSupportedError, SerializationError
 from strongroom.keyring import KEYRING_FILE, Keyring, bind
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from strongroom._plugins import Plugins
     from strongroom.abc import Serializer
 
-__all__ = ["Metadata", "NoResult", "Receipt", "Result", "ResultRecord", "ResultStore"]
+__all__ = ["Chain", "Metadata", "NoResult", "Receipt", "Result", "ResultRecord", "ResultStore"]
 
 
 _ABSENT = object()
@@ -201,7 +201,10 @@ class ResultStore:
             writer = _record.RecordWriter(sink, header, _context(key), self._keyring)
             try:
                 decoded_size = chain.dump(value, writer.payload, _codec_context(key, header))
-                _, size = writer.finish(decoded_size)
+                payload_size, size = writer.finish(decoded_size)
+                if unpacks_to_too_much(payload_size, decoded_size or 0):
+                    reason = "it gets so small that no reader would unpack it; keep it without the last codec"
+                    raise SerializationError(chain.id, reason)
             except BaseException:
                 writer.abandon()
                 raise
@@ -247,6 +250,8 @@ class ResultStore:
 
         def decode(payload: BinaryIO) -> object:
             chain = self._resolve(verified.header.chain, allowed, location)
+            if unpacks_to_too_much(verified.payload_size, verified.decoded_size):
+                raise DamagedError(location)
             return chain.load(
                 payload, verified.decoded_size, _codec_context(key, verified.header), lambda: DamagedError(location)
             )
