@@ -99,7 +99,7 @@ def test_a_failure_without_a_result_has_the_signal_as_its_result(kind: type[Sign
     assert signal.state.result is signal
 
 
-@pytest.mark.parametrize("kind", STANDS_FOR.keys() - FAILURES)
+@pytest.mark.parametrize("kind", [kind for kind in STANDS_FOR if kind not in FAILURES])
 def test_any_other_state_without_a_result_has_none(kind: type[Signal]) -> None:
     assert kind("why").state.result is NoResult
 
