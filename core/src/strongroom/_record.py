@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import blake3
 import msgspec
 
-from strongroom._buffers import CountingWriter, chunks, private_copy
+from strongroom._buffers import BufferReader, CountingWriter, chunks, private_copy
 from strongroom.errors import DamagedError, SealError, SerializationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from strongroom._mapped import MappedFile
     from strongroom.keyring import Keyring
 
 __all__ = ["MAGIC", "Header", "RecordWriter", "Verified", "read_header", "verify"]
@@ -62,7 +63,7 @@ _decode_header = msgspec.json.Decoder(Header, strict=True).decode
 
 
 class Verified:
-    """A record that is authentic: its header, and a private copy of its payload."""
+    """A record that is authentic: its header, and its payload, where nobody else can change it."""
 
     __slots__ = ("decoded_size", "header", "payload", "payload_size")
 
@@ -132,9 +133,11 @@ def verify(
     context: Callable[[Header], bytes],
     keyring: Keyring,
     keep_in_memory: Callable[[Header], bool],
+    mapped: Callable[[Header], MappedFile | None] = lambda _: None,
 ) -> Verified:
     """Copy the payload of the record in *source* to where nobody else can write, and check the tag of the copy.
 
+    If *mapped* has the file in memory already, safe from others, it is checked there.
     *context* is told the header, for what the reader allows and expects of it; whatever it raises is passed on.
 
     Raises:
@@ -149,6 +152,9 @@ def verify(
     payload_size = size - len(line) - _TRAILER_SIZE
     if payload_size < 0:
         raise DamagedError(location)
+    file = mapped(header)
+    if file is not None:
+        return _verify_in_place(file, header, (bound, line), hasher, location)
     payload, fill = private_copy(payload_size, keep_in_memory=keep_in_memory(header))
     try:
         for chunk in chunks(source, payload_size):
@@ -160,6 +166,23 @@ def verify(
         raise
     payload.seek(0)
     return Verified(header, payload, payload_size, decoded_size)
+
+
+def _verify_in_place(
+    file: MappedFile, header: Header, start: tuple[bytes, bytes], hasher: blake3.blake3, location: str
+) -> Verified:
+    payload = file.view[len(start[1]) : -_TRAILER_SIZE]
+    trailer = bytes(file.view[-_TRAILER_SIZE:])
+    # The header was read before the file was mapped; it has to be the one that is there.
+    if file.view[: len(start[1])] != start[1]:
+        raise DamagedError(location)
+    if file.was_verified(*start, trailer):
+        decoded_size = int(_SIZES.unpack_from(trailer)[1])
+    else:
+        hasher.update(payload)
+        decoded_size = _check_trailer(trailer, len(payload), hasher, location)
+        file.remember(*start, trailer)
+    return Verified(header, cast("BinaryIO", BufferReader(payload)), len(payload), decoded_size)
 
 
 def _check_trailer(trailer: bytes, payload_size: int, hasher: blake3.blake3, location: str) -> int:

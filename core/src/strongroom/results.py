@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from strongroom import _record
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
+from strongroom._mapped import MappedFiles
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
@@ -141,6 +142,7 @@ class ResultStore:
         self._keyring = keyring
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
+        self._files = MappedFiles(clock)
 
     def __reduce__(self) -> tuple[object, ...]:
         if self.url.startswith("memory:"):
@@ -244,6 +246,7 @@ class ResultStore:
                 context=context,
                 keyring=self._keyring,
                 keep_in_memory=lambda header: self._reads_in_place(header.chain),
+                mapped=lambda header: self._files.open(source, stored_size) if self._maps(header.chain) else None,
             )
         metadata = _metadata(key, stored_size, verified.header)
         allowed = self._allow | frozenset(allow)
@@ -290,6 +293,11 @@ class ResultStore:
         if chain not in self._allow or not self._plugins.is_registered("serializer", chain):
             return False
         return self._plugins.serializer(chain).zero_copy
+
+    def _maps(self, chain: str) -> bool:
+        """True if the stored file itself may be what values of *chain* are views of."""
+        # What runs code is shown a private copy, so that nothing at all stands between the check and the code.
+        return self._reads_in_place(chain) and not self._plugins.serializer(chain).executes_code
 
     def _resolve(self, chain: str, allowed: Collection[str], location: str) -> Chain:
         for id_ in chain.split("/"):
