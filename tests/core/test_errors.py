@@ -22,6 +22,7 @@ EXAMPLES = (
     errors.FormatNotAllowedError("pickle", "place"),
     errors.NotFoundError("place"),
     errors.DamagedError("place"),
+    errors.NotEncryptedError("place"),
     errors.TransientStorageError("place", OSError(5, "broken")),
     errors.PermanentStorageError("place", "read-only"),
     errors.UnknownRunError("f00"),

@@ -38,6 +38,11 @@ class Chain:
         last = self.serializer.id if self.serializer else AUTO
         return "/".join([*(codec.id for codec in self.codecs), last])
 
+    @property
+    def encrypts(self) -> bool:
+        """True if one of the codecs does."""
+        return any(codec.encrypts for codec in self.codecs)
+
     def for_value(self, value: object, plugins: Plugins) -> Chain:
         """This chain with the serializer that *value* is written with."""
         return self if self.serializer else Chain(self.codecs, plugins.choose_serializer(value))

@@ -33,7 +33,10 @@ _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 # Only names that we publish ourselves: a hint to install whatever name a record carries would be an attack.
 _DISTRIBUTIONS = MappingProxyType(
-    {name: f"strongroom-{name}" for name in ("arrow", "cli", "compressed", "json", "pickle", "processes", "sql")}
+    {
+        name: f"strongroom-{name}"
+        for name in ("arrow", "cli", "compressed", "encrypted", "json", "pickle", "processes", "sql")
+    }
 )
 
 

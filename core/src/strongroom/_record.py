@@ -56,6 +56,8 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     expires: int | None = None
     fingerprints: dict[str, str] = {}
     """For a cached result: a token for each input or parameter -> a keyed fingerprint of its value."""
+    wrapped: str = ""
+    """For an encrypted payload: its data key, wrapped by the keyring, in base64."""
 
 
 _encode_header = msgspec.json.Encoder().encode

@@ -45,6 +45,8 @@ class Results(_Section, frozen=True):
     """An fsspec URL or an absolute path; empty means the folder ``results`` under the home."""
     serializer: str = "auto"
     persist: bool = False
+    require_encryption: bool = False
+    """Write and read no result that is not encrypted."""
     allow: tuple[str, ...] = (
         *("arrow", "arrow.parquet", "json", "pickle"),
         *("compressed", "compressed.bz2", "compressed.gzip", "compressed.lz4", "compressed.xz", "encrypted"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
@@ -87,6 +87,11 @@ class CodecContext:
 
     binding: bytes
     """The record's identity, injectively encoded: equal for the writer and the reader of one record."""
+    data_key: bytes = field(default=b"", repr=False)
+    """32 bytes for a codec that ``encrypts``, else none: random for each record, and wrapped in its header.
+
+    The codec gets no other key, and has none to choose or to keep.
+    """
 
 
 class Codec(ABC):
@@ -96,6 +101,9 @@ class Codec(ABC):
     """
 
     id: str
+
+    encrypts: ClassVar[bool] = False
+    """True if nothing of what is written can be read from the bytes without ``context.data_key``."""
 
     @abstractmethod
     def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:

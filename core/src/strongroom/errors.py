@@ -17,6 +17,7 @@ StrongroomError
 ├─ SerializationError (ValueError)       a value cannot be written so that it comes back unchanged
 ├─ HandlerError                          a result handler could not keep or fetch a result
 ├─ FormatNotAllowedError (PermissionError)   the reader did not allow this serializer or codec
+├─ NotEncryptedError (PermissionError)   the reader takes encrypted results only, and this one is plain
 ├─ StorageError (OSError)
 │  ├─ NotFoundError (FileNotFoundError)  nothing is stored there
 │  ├─ DamagedError                       stored bytes are not the bytes that were written
@@ -55,6 +56,7 @@ __all__ = [
     "HandlerError",
     "KeyringError",
     "MissingPluginError",
+    "NotEncryptedError",
     "NotFoundError",
     "NotResumableError",
     "NotSupportedError",
@@ -219,6 +221,17 @@ class FormatNotAllowedError(StrongroomError, PermissionError):
             f"add {id_!r} to the setting results.allow, or pass allow={{{id_!r}}}, if you trust who wrote it"
         )
         self.id = id_
+        self.location = location
+
+
+class NotEncryptedError(StrongroomError, PermissionError):
+    """A record is plain, and its reader takes encrypted ones only; none of it was decoded."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"the result at {location!r} is not encrypted, and this reader takes encrypted ones only; "
+            "to read it all the same, use a chain without 'encrypted' and leave results.require_encryption off"
+        )
         self.location = location
 
 

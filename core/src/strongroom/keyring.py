@@ -54,6 +54,7 @@ _PURPOSES = MappingProxyType(
     {
         "id": "strongroom 1 key id",
         "seal": "strongroom 1 seal a document",
+        "wrap": "strongroom 1 wrap the key of a record",
         "tag": "strongroom 1 tag a record",
         "cache": "strongroom 1 name a cached result",
         "token": "strongroom 1 replace a text by a token",
@@ -97,7 +98,7 @@ class Key:
         return cls(secrets.token_bytes(_SECRET_SIZE))
 
     def subkey(self, purpose: str) -> bytes:
-        """The 32-byte key for one purpose: ``seal``, ``tag``, ``cache`` or ``token``."""
+        """The 32-byte key for one purpose: ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
         return self._subkeys[purpose]
 
 
@@ -137,8 +138,7 @@ class Keyring:
 
         Sealing the same message twice gives different bytes. Make *context* with `bind`.
         """
-        encryptor = Cobblestone256Encryptor(self._primary.subkey("seal"), context)
-        return b"".join((self._prefix, encryptor.update(message), encryptor.finalize()))
+        return self._close("seal", message, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What was sealed with *context*.
@@ -146,12 +146,31 @@ class Keyring:
         Raises:
             SealError: the bytes were changed, moved to another context, or sealed with a key that is not here.
         """
+        return self._open("seal", sealed, context)
+
+    def wrap(self, data_key: bytes, context: bytes) -> bytes:
+        """*data_key*, sealed for *context* with a subkey that seals nothing but keys."""
+        return self._close("wrap", data_key, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """The data key that was wrapped for *context*.
+
+        Raises:
+            SealError: the bytes were changed, moved to another context, or wrapped with a key that is not here.
+        """
+        return self._open("wrap", wrapped, context)
+
+    def _close(self, purpose: str, message: bytes, context: bytes) -> bytes:
+        encryptor = Cobblestone256Encryptor(self._primary.subkey(purpose), context)
+        return b"".join((self._prefix, encryptor.update(message), encryptor.finalize()))
+
+    def _open(self, purpose: str, sealed: bytes, context: bytes) -> bytes:
         if sealed[: len(_SEAL_VERSION)] != _SEAL_VERSION:
             raise SealError
         key = self._keys.get(sealed[len(_SEAL_VERSION) : _SEAL_PREFIX].hex())
         if key is None:
             raise SealError
-        decryptor = Cobblestone256Decryptor(key.subkey("seal"), context)
+        decryptor = Cobblestone256Decryptor(key.subkey(purpose), context)
         try:
             # Nothing is given out before the last chunk is authenticated, so a cut message is never half a message.
             return decryptor.update(sealed[_SEAL_PREFIX:]) + decryptor.finalize()

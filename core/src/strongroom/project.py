@@ -74,6 +74,7 @@ class Project:
             serializer=serializer or results.serializer,
             keyring=self.keyring,
             allow=results.allow,
+            require_encryption=results.require_encryption,
             plugins=self.plugins,
         )
 

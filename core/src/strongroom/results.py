@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import secrets
 import time
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
 
 from strongroom import _record
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
@@ -19,7 +23,15 @@ from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
 from strongroom._storage import check_key, open_storage
 from strongroom.abc import Codec, CodecContext, JSONValue, Slot
-from strongroom.errors import DamagedError, FormatNotAllowedError, NotSupportedError, SerializationError
+from strongroom.errors import (
+    DamagedError,
+    FormatNotAllowedError,
+    NotEncryptedError,
+    NotSupportedError,
+    SealError,
+    SerializationError,
+    SettingsError,
+)
 from strongroom.keyring import KEYRING_FILE, Keyring, bind
 
 if TYPE_CHECKING:
@@ -34,6 +46,7 @@ __all__ = ["Chain", "Metadata", "NoResult", "Receipt", "Result", "ResultRecord",
 
 
 _ABSENT = object()
+_DATA_KEY_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,8 @@ class ResultStore:
     """Results as authenticated records in one storage.
 
     A reader accepts only records whose chain consists of ids in *allow* or in its own *serializer*; what lies in
-    storage has no say in that.
+    storage has no say in that. A reader whose *serializer* encrypts, or that was told to *require_encryption*, takes
+    no plain record.
     """
 
     def __init__(
@@ -124,21 +138,31 @@ class ResultStore:
         serializer: str | Serializer | Chain = AUTO,
         keyring: Keyring | None = None,
         allow: Collection[str] | None = None,
+        require_encryption: bool | None = None,
         plugins: Plugins | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Use the records at *storage*, a folder or an fsspec URL.
 
-        What is not given comes from the settings: the keyring of the home, ``results.allow``, ``plugins.allow``.
+        What is not given comes from the settings: the keyring of the home, ``results.allow``,
+        ``results.require_encryption``, ``plugins.allow``.
+
+        Raises:
+            SettingsError: encryption is required, and *serializer* does not encrypt.
         """
-        if keyring is None or allow is None or plugins is None:
+        if keyring is None or allow is None or plugins is None or require_encryption is None:
             settings = load_settings(os.environ, Path.cwd())
             keyring = keyring or Keyring.open_or_create(settings.home / KEYRING_FILE)
             allow = settings.results.allow if allow is None else allow
             plugins = plugins or installed_plugins(settings.plugins.allow)
+            if require_encryption is None:
+                require_encryption = settings.results.require_encryption
         self._storage = open_storage(storage)
         self._plugins = plugins
         self._chain = as_chain(serializer, plugins)
+        if require_encryption and not self._chain.encrypts:
+            chain = self._chain.id
+            raise SettingsError(f"results.require_encryption is set: use the chain 'encrypted/{chain}', not {chain!r}")
         self._keyring = keyring
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
@@ -199,10 +223,15 @@ class ResultStore:
             expires=expires,
             fingerprints=dict(fingerprints or {}),
         )
+        codec_context = CodecContext(_codec_binding(key, id_))
+        if chain.encrypts:
+            codec_context = CodecContext(codec_context.binding, data_key=secrets.token_bytes(_DATA_KEY_SIZE))
+            wrapped = self._keyring.wrap(codec_context.data_key, _wrap_context(key, id_))
+            header = msgspec.structs.replace(header, wrapped=base64.b64encode(wrapped).decode())
         with self._storage.create(key) as sink:
             writer = _record.RecordWriter(sink, header, _context(key), self._keyring)
             try:
-                decoded_size = chain.dump(value, writer.payload, _codec_context(key, header))
+                decoded_size = chain.dump(value, writer.payload, codec_context)
                 payload_size, size = writer.finish(decoded_size)
                 if unpacks_to_too_much(payload_size, decoded_size or 0):
                     reason = "it gets so small that no reader would unpack it; keep it without the last codec"
@@ -225,6 +254,7 @@ class ResultStore:
 
         Raises:
             NotFoundError: there is none.
+            NotEncryptedError: it is plain, and this reader takes encrypted ones only.
             DamagedError: its bytes are not those that were written under this key.
         """
         location = self.locate(key)
@@ -236,6 +266,9 @@ class ResultStore:
         def context(header: _record.Header) -> bytes:
             if object_ is not None and header.object != object_:
                 raise DamagedError(location)
+            # What the header says here is not authentic yet, but with it a plain record cannot pass for another.
+            if self._chain.encrypts and not header.wrapped:
+                raise NotEncryptedError(location)
             return _context(key)
 
         with source:
@@ -255,9 +288,8 @@ class ResultStore:
             chain = self._resolve(verified.header.chain, allowed, location)
             if unpacks_to_too_much(verified.payload_size, verified.decoded_size):
                 raise DamagedError(location)
-            return chain.load(
-                payload, verified.decoded_size, _codec_context(key, verified.header), lambda: DamagedError(location)
-            )
+            context = self._codec_context(key, verified.header, chain, location)
+            return chain.load(payload, verified.decoded_size, context, lambda: DamagedError(location))
 
         return ResultRecord(metadata, verified.payload, decode)
 
@@ -311,12 +343,24 @@ class ResultStore:
         serializer = own if own is not None and own.id == last else self._plugins.serializer(last)
         return Chain(tuple(self._codec(id_) for id_ in codecs), serializer)
 
+    def _codec_context(self, key: str, header: _record.Header, chain: Chain, location: str) -> CodecContext:
+        binding = _codec_binding(key, header.object)
+        if chain.encrypts != bool(header.wrapped):
+            raise DamagedError(location)
+        if not chain.encrypts:
+            return CodecContext(binding)
+        try:
+            wrapped = base64.b64decode(header.wrapped, validate=True)
+            return CodecContext(binding, data_key=self._keyring.unwrap(wrapped, _wrap_context(key, header.object)))
+        except (binascii.Error, SealError):
+            raise DamagedError(location) from None
+
     def _codec(self, id_: str) -> Codec:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
 
 
 def _reopened(url: str, chain: Chain, keyring: Keyring, allow: Collection[str], plugins: Plugins) -> ResultStore:
-    return ResultStore(url, serializer=chain, keyring=keyring, allow=allow, plugins=plugins)
+    return ResultStore(url, serializer=chain, keyring=keyring, allow=allow, require_encryption=False, plugins=plugins)
 
 
 def _context(key: str) -> bytes:
@@ -324,8 +368,12 @@ def _context(key: str) -> bytes:
     return bind("record", key)
 
 
-def _codec_context(key: str, header: _record.Header) -> CodecContext:
-    return CodecContext(bind("codec", key, header.object))
+def _codec_binding(key: str, object_: str) -> bytes:
+    return bind("codec", key, object_)
+
+
+def _wrap_context(key: str, object_: str) -> bytes:
+    return bind("wrap", key, object_)
 
 
 def _metadata(key: str, size: int, header: _record.Header) -> Metadata:

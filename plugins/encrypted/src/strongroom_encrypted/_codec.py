@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How is a result encrypted, whatever its size?
+
+One construction and no options: Cobblestone-256 (C2SP chunked encryption). It authenticates each chunk of 16 KiB, its
+place among the others, and which one is the last, so that nothing is given out before it is known to be right. It
+commits to its key and authenticates a context, which is the record's place and its random id.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from strongroom.abc import Codec
+from strongroom.errors import SealError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+    from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+
+    from strongroom.abc import CodecContext
+
+__all__ = ["Encrypted"]
+
+_PIECE = 16 * 16384
+"""How much is encrypted at a time: whole chunks of the format, in buffers that stay in the processor's cache."""
+
+_SEALED_CHUNK = 16384 + 16
+_ROOM = _PIECE + 2 * _SEALED_CHUNK
+"""What may come out for one piece: its tags, the head of the message, and a chunk that was left from before."""
+
+_KEY_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Encrypted(Codec):
+    """Encrypts with a key that is made for each record, and that the keyring wraps."""
+
+    id = "encrypted"
+    encrypts = True
+
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        """A file to write to. Written in a ``with`` block, it stays incomplete if the block fails."""
+        from cryptography.cobblestone import Cobblestone256Encryptor
+
+        return cast("BinaryIO", _Writer(sink, Cobblestone256Encryptor(_key(context), context.binding)))
+
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        """A file to read from, which gives out only what is authentic.
+
+        Raises:
+            SealError: while reading; the bytes are not those that were written with this key and context.
+        """
+        from cryptography.cobblestone import Cobblestone256Decryptor
+
+        return cast("BinaryIO", _Reader(source, Cobblestone256Decryptor(_key(context), context.binding)))
+
+
+def _key(context: CodecContext) -> bytes:
+    # Whoever calls without a key must not get a file that is encrypted with none.
+    if len(context.data_key) != _KEY_SIZE:
+        raise SealError
+    return context.data_key
+
+
+class _Writer(io.RawIOBase):
+    """Encrypts what is written; `close` marks the end and leaves *sink* open."""
+
+    def __init__(self, sink: BinaryIO, encryptor: Cobblestone256Encryptor) -> None:
+        super().__init__()
+        self._sink = sink
+        self._encryptor = encryptor
+        # One buffer for all of the value: to get a new one each time costs more than the cipher.
+        self._buffer = memoryview(bytearray(_ROOM))
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        if self.closed:
+            raise ValueError("write to a closed file")
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _PIECE):
+            count = self._encryptor.update_into(view[start : start + _PIECE], self._buffer)
+            if count:
+                self._sink.write(self._buffer[:count])
+        return len(view)
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._sink.write(self._encryptor.finalize())
+            finally:
+                super().close()
+
+    def abandon(self) -> None:
+        """Close without an end, so that no reader takes what was written so far for all."""
+        super().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def __del__(self) -> None:
+        # A file closes itself when it is forgotten, which would make half of a value look complete.
+        self.abandon()
+
+
+class _Reader(io.RawIOBase):
+    """Decrypts all of *source*: what comes after the end makes the last chunk another one, and so does not open."""
+
+    def __init__(self, source: BinaryIO, decryptor: Cobblestone256Decryptor) -> None:
+        super().__init__()
+        self._source = source
+        self._decryptor = decryptor
+        self._buffer = memoryview(bytearray(_ROOM))
+        self._left = self._buffer[:0]
+        self._ended = False
+        self._failed = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: WriteableBuffer, /) -> int:
+        out = memoryview(target).cast("B")
+        while out and not self._left and not self._ended:
+            self._decrypt()
+        count = min(len(out), len(self._left))
+        out[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def _decrypt(self) -> None:
+        from cryptography.exceptions import InvalidTag
+
+        # Who goes on reading after an error must not take what comes next for the value.
+        if self._failed:
+            raise SealError
+        sealed = self._source.read(_PIECE)
+        try:
+            if sealed:
+                self._left = self._buffer[: self._decryptor.update_into(sealed, self._buffer)]
+            else:
+                self._left = memoryview(self._decryptor.finalize())
+                self._ended = True
+        except (InvalidTag, ValueError):
+            self._failed = True
+            raise SealError from None
