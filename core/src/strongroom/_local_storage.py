@@ -45,13 +45,15 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        # Each receipt has it, and to make it takes longer than to open a record.
+        self._url = self._root.as_uri()
 
     def __repr__(self) -> str:
         return f"LocalStorage({str(self._root)!r})"
 
     @property
     def url(self) -> str:
-        return self._root.as_uri()
+        return self._url
 
     def locate(self, key: str) -> str:
         return f"{self._root}/{key}"
