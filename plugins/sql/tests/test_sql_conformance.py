@@ -10,6 +10,7 @@ import pytest
 
 from strongroom.testing import BackendTests, LeaseTests
 from strongroom_sql.backend import SQLBackend
+from strongroom_sql.postgresql import PostgreSQLBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,3 +57,32 @@ class TestLeasesInSQL(LeaseTests):
     def another(self, url: str, leases: SQLBackend) -> Iterator[Callable[[], SQLBackend]]:
         with ExitStack() as opened:
             yield lambda: opened.enter_context(SQLBackend(url))
+
+
+class TestPostgreSQLBackend(BackendTests):
+    @pytest.fixture
+    def backend(self, postgresql_url: str) -> Iterator[Backend]:
+        with PostgreSQLBackend(postgresql_url) as backend:
+            yield backend
+
+    @pytest.fixture
+    def reopen(self, postgresql_url: str, backend: Backend) -> Iterator[Callable[[], Backend]]:
+        with ExitStack() as opened:
+
+            def reopen() -> Backend:
+                backend.close()
+                return opened.enter_context(PostgreSQLBackend(postgresql_url))
+
+            yield reopen
+
+
+class TestLeasesInPostgreSQL(LeaseTests):
+    @pytest.fixture
+    def leases(self, postgresql_url: str) -> Iterator[PostgreSQLBackend]:
+        with PostgreSQLBackend(postgresql_url) as backend:
+            yield backend
+
+    @pytest.fixture
+    def another(self, postgresql_url: str, leases: PostgreSQLBackend) -> Iterator[Callable[[], PostgreSQLBackend]]:
+        with ExitStack() as opened:
+            yield lambda: opened.enter_context(PostgreSQLBackend(postgresql_url))

@@ -150,9 +150,9 @@ def a_folder(path: Path) -> None:
     [
         (no_database, "is not an SQLite database; move the file away"),
         (a_damaged_database, "is damaged; restore a copy"),
-        (a_newer_database, "has version 2 of the schema and this strongroom-sql knows version 1; upgrade"),
+        (a_newer_database, "has version 2 of the schema and this strongroom-sql knows versions up to 1; upgrade"),
         (a_database_without_a_version, "has version None of the schema"),
-        (somebody_elses_database, "is a database of something else; name another file"),
+        (somebody_elses_database, "is a database of something else; name another in"),
         (a_folder, "cannot be opened; check that its folder exists"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://me:hunter2@host/db", "'postgresql' is not supported by this version; PostgreSQL comes later"),
+        ("mysql://me:hunter2@host/db", "'mysql' is not supported by this version; use sqlite:"),
         ("sqlite+pysqlcipher://:hunter2@/x.db", "'sqlite.pysqlcipher' is not supported"),
         ("sqlite://", "in memory is not supported by this version; use the backend 'memory'"),
         ("sqlite:///:memory:", "in memory is not supported"),

@@ -15,6 +15,10 @@ __all__ = ["strongroom_register"]
 
 def _open(url: str) -> Backend:
     # SQLAlchemy takes longer to import than the whole command line, and most commands need no backend.
+    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        from strongroom_sql.postgresql import PostgreSQLBackend
+
+        return PostgreSQLBackend(url)
     from strongroom_sql.backend import SQLBackend
 
     return SQLBackend(url)
@@ -22,5 +26,5 @@ def _open(url: str) -> Backend:
 
 @hookimpl
 def strongroom_register(register: Register) -> None:
-    """Offer the backend ``sql``; its URL is like ``sqlite:////home/me/.strongroom/strongroom.db``."""
+    """Offer the backend ``sql``: ``sqlite:////home/me/.strongroom/strongroom.db``, ``postgresql://host/database``."""
     register.backend("sql", _open)

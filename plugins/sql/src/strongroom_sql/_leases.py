@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 from strongroom.abc import Lease
 from strongroom_sql._schema import leases
@@ -14,13 +15,35 @@ from strongroom_sql._schema import leases
 if TYPE_CHECKING:
     from typing import Final
 
+    from sqlalchemy.sql.compiler import SQLCompiler
+
 __all__ = ["acquire", "is_full", "release", "renew"]
 
 _UNIX_EPOCH_IN_DAYS: Final = 2_440_587.5
 _MILLISECONDS_OF_A_DAY: Final = 86_400_000
 
-# The name for it that every SQLite knows; unixepoch() with fractions of a second is of 2023.
-_now = sa.cast((sa.func.julianday("now") - _UNIX_EPOCH_IN_DAYS) * _MILLISECONDS_OF_A_DAY, sa.BigInteger)
+
+class _Now(sa.ColumnElement[int]):
+    """The database's clock, in milliseconds since 1970-01-01 UTC."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(_Now, "sqlite")
+def _of_sqlite(_element: _Now, compiler: SQLCompiler, **options: object) -> str:
+    # The name for it that every SQLite knows; unixepoch() with fractions of a second is of 2023.
+    days = sa.func.julianday("now") - _UNIX_EPOCH_IN_DAYS
+    return compiler.process(sa.cast(days * _MILLISECONDS_OF_A_DAY, sa.BigInteger), **options)
+
+
+@compiles(_Now, "postgresql")
+def _of_postgresql(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
+    # Not now(): that is when the transaction began, which may have waited for a lock since.
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+_now = _Now()
 _until = _now + sa.bindparam("milliseconds", type_=sa.Integer)
 _has_name = leases.c.name == sa.bindparam("of_name")
 
@@ -28,7 +51,11 @@ _has_name = leases.c.name == sa.bindparam("of_name")
 _count_held = sa.select(sa.func.count()).where(
     _has_name, leases.c.slot < sa.bindparam("slots"), leases.c.expires > _now
 )
-_delete_expired = sa.delete(leases).where(leases.c.expires <= _now)
+_delete_expired_of_name = sa.delete(leases).where(_has_name, leases.c.expires <= _now)
+# SQLite has one writer at a time and nothing to skip.
+_delete_expired = sa.delete(leases).where(
+    leases.c.epoch.in_(sa.select(leases.c.epoch).where(leases.c.expires <= _now).with_for_update(skip_locked=True))
+)
 _select_slots = sa.select(leases.c.slot).where(_has_name)
 _insert = sa.insert(leases).values(
     name=sa.bindparam("new_name"), slot=sa.bindparam("new_slot"), holder=sa.bindparam("new_holder"), expires=_until
@@ -50,7 +77,9 @@ def is_full(connection: sa.Connection, name: str, *, slots: int) -> bool:
 
 
 def acquire(connection: sa.Connection, name: str, holder: str, *, seconds: float, slots: int) -> Lease | None:
-    """A lease in the lowest free slot, or None; for a transaction that keeps every other writer out."""
+    """A lease in the lowest free slot, or None; for a transaction that keeps every other writer of *name* out."""
+    # Waits, before anything else is locked, for whoever is just sweeping one of these away.
+    connection.execute(_delete_expired_of_name, {"of_name": name})
     # Those of all names, so that nothing stays of a process that died.
     connection.execute(_delete_expired)
     taken = set(connection.scalars(_select_slots, {"of_name": name}))
@@ -58,8 +87,9 @@ def acquire(connection: sa.Connection, name: str, holder: str, *, seconds: float
     if slot >= slots:
         return None
     row = {"new_name": name, "new_slot": slot, "new_holder": holder, "milliseconds": _milliseconds(seconds)}
-    inserted = connection.execute(_insert, row)
-    return Lease(name, slot, holder, inserted.lastrowid)
+    key = connection.execute(_insert, row).inserted_primary_key
+    assert key is not None  # noqa: S101  # one row was inserted
+    return Lease(name, slot, holder, key[0])
 
 
 def renew(connection: sa.Connection, lease: Lease, *, seconds: float) -> bool:

@@ -11,11 +11,10 @@ from strongroom import Envelope
 from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Final
 
-__all__ = ["FIELDS", "IDENTITY", "OPENS_A_RUN", "VERSION", "create", "documents", "is_ready", "leases"]
-
-VERSION: Final = 1
+__all__ = ["FIELDS", "IDENTITY", "OPENS_A_RUN", "STEPS", "documents", "is_ready", "leases", "migrate"]
 
 FIELDS: Final = Envelope.__struct_fields__
 """The columns of `documents` that an envelope fills, in the order of both."""
@@ -25,11 +24,20 @@ IDENTITY: Final = ("run_id", "task", "map_index", "sequence")
 
 _metadata = sa.MetaData()
 
+
+def _counted(name: str) -> sa.Column[int]:
+    """A number that the database gives to each row, higher than all before."""
+    # SQLite counts by itself only in a column whose type is called INTEGER; it has 64 bits there. PostgreSQL lets
+    # whoever may insert rows draw from an identity, but would want a further grant for a sequence.
+    return sa.Column(
+        name, sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(always=True), primary_key=True
+    )
+
+
 documents: Final = sa.Table(
     "documents",
     _metadata,
-    # SQLite counts by itself only in a column whose type is called INTEGER; it has 64 bits there.
-    sa.Column("ordinal", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    _counted("ordinal"),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("task", sa.Text, nullable=False),
     sa.Column("map_index", sa.Integer, nullable=False),
@@ -63,7 +71,7 @@ leases: Final = sa.Table(
     "leases",
     _metadata,
     # The number of the row is the epoch. The database never gives a number twice, so that rows can be deleted.
-    sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    _counted("epoch"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("slot", sa.Integer, nullable=False),
     sa.Column("holder", sa.Text, nullable=False),
@@ -76,27 +84,48 @@ leases: Final = sa.Table(
 _versions = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer, primary_key=True))
 
 
-def is_ready(connection: sa.Connection, place: str) -> bool:
-    """True if the tables are there, False if the database is empty.
+def _make_tables(connection: sa.Connection) -> None:
+    _metadata.create_all(connection)
+
+
+STEPS: Sequence[Callable[[sa.Connection], None]] = (_make_tables,)
+"""What leads from each version of the schema to the next, beginning with an empty database. Steps are only ever added.
+
+The first makes the tables as they are above: whoever changes them gives it the old ones, and adds a step.
+"""
+
+
+def is_ready(connection: sa.Connection, place: str, schema: str | None = None) -> bool:
+    """True if the tables are there and of this version, False if `migrate` has something to do.
 
     Raises:
-        BackendError: the database is of another version, or somebody else's.
+        BackendError: the database is of a later version, or somebody else's.
     """
-    tables = set(sa.inspect(connection).get_table_names())
+    return _version(connection, place, schema) == len(STEPS)
+
+
+def migrate(connection: sa.Connection, place: str, schema: str | None = None) -> None:
+    """Make the tables, or bring them up to date; for a transaction that keeps every other writer out.
+
+    Raises:
+        BackendError: the database is of a later version, or somebody else's.
+    """
+    found = _version(connection, place, schema)
+    for number, step in enumerate(STEPS[found:], found + 1):
+        step(connection)
+        connection.execute(sa.insert(_versions).values(version=number))
+
+
+def _version(connection: sa.Connection, place: str, schema: str | None) -> int:
+    tables = set(sa.inspect(connection).get_table_names(schema))
     if not tables:
-        return False
+        return 0
     if not _metadata.tables.keys() <= tables:
-        raise BackendError(f"{place} is a database of something else; name another file in backend.url")
+        raise BackendError(f"{place} is a database of something else; name another in backend.url")
     found = connection.scalar(sa.select(sa.func.max(_versions.c.version)))
-    if found != VERSION:
+    if not isinstance(found, int) or not 0 < found <= len(STEPS):
         raise BackendError(
-            f"{place} has version {found} of the schema and this strongroom-sql knows version {VERSION}; "
-            "upgrade strongroom-sql, or name another file in backend.url"
+            f"{place} has version {found} of the schema and this strongroom-sql knows versions up to {len(STEPS)}; "
+            "upgrade strongroom-sql, or name another database in backend.url"
         )
-    return True
-
-
-def create(connection: sa.Connection) -> None:
-    """Make the tables and note their version; for a transaction that keeps every other writer out."""
-    _metadata.create_all(connection)
-    connection.execute(sa.insert(_versions).values(version=VERSION))
+    return found

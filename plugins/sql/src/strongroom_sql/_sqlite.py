@@ -44,7 +44,7 @@ def path_of(url: str) -> Path:
     except (sa.exc.ArgumentError, ValueError):
         raise SettingsError("backend.url is not a URL; write it like sqlite:////folder/strongroom.db") from None
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        instead = "PostgreSQL comes later; use a file on a local disk: sqlite:////folder/strongroom.db"
+        instead = "use sqlite:////folder/strongroom.db or postgresql://host/database"
         raise NotSupportedError(f"a backend.url that starts with {parsed.drivername!r}", instead=instead)
     if parsed.query:
         raise NotSupportedError("a backend.url with parameters after '?'", instead="leave them out")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from strongroom import Envelope
 
-__all__ = ["Inserts"]
+__all__ = ["Inserts", "check_all_kept"]
 
 # More rows in one statement gain nothing, and take longer to compile.
 _MOST_ROWS: Final = 1024
@@ -56,7 +56,7 @@ class Inserts:
             parameters = tuple(chain.from_iterable(map(astuple, filled)))
             result = connection.exec_driver_sql(self._statement(rows), parameters)
             if result.rowcount != len(part):
-                _check_all_kept(connection, part)
+                check_all_kept(connection, part)
 
     def _statement(self, rows: int) -> str:
         if rows not in self._compiled:
@@ -78,7 +78,7 @@ def _compile(dialect: sa.Dialect, rows: int) -> str:
     return head + values + ", ".join(repeat(row + bracket, rows)) + rest
 
 
-def _check_all_kept(connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+def check_all_kept(connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
     """Raise unless each of *envelopes* is in the database just as it is here."""
     for part in _parts(envelopes, _MOST_LOOKUPS):
         # Spelled out with OR, because SQLite would not use the index for (a, b) IN ((1, 2), (3, 4)).

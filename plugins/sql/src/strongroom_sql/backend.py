@@ -1,43 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How is the record of runs kept in an SQL database?"""
+"""How is the record of runs kept in an SQLite file?"""
 
 from __future__ import annotations
 
 import os
 import threading
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import msgspec
 import sqlalchemy as sa
 
-from strongroom import Backend, Envelope
 from strongroom.errors import BackendError
 from strongroom_sql import _leases, _schema, _sqlite
 from strongroom_sql._failures import in_our_words
-from strongroom_sql._schema import FIELDS, OPENS_A_RUN, documents
+from strongroom_sql._rows import SQLRows
 from strongroom_sql._statements import Inserts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Final
 
+    from strongroom import Envelope
     from strongroom.abc import Lease
 
 __all__ = ["SQLBackend"]
 
-T = TypeVar("T")
 
-# A page of a read ends at whichever comes first, so that documents of any size are read in little memory.
-_PAGE_ROWS: Final = 256
-_PAGE_BYTES: Final = 1 << 20
-
-# Without this msgspec would take text for bytes in base64.
-_AS_IT_IS: Final = (bytes,)
-
-
-class SQLBackend(Backend):
+class SQLBackend(SQLRows):
     """Keeps the record of runs in an SQLite file that any number of processes may use at once.
 
     The file is made if there is none, for its owner only. A batch is one transaction, and on the disk when `append`
@@ -59,12 +48,13 @@ class SQLBackend(Backend):
             BackendError: what is there is not ours, of another version, or cannot be used.
         """
         self._path = _sqlite.path_of(url)
+        self.place = f"the database {str(self._path)!r}"
         self._process = os.getpid()
         self._lock = threading.Lock()
         _sqlite.create_file(self._path)
         engine = _sqlite.engine(self._path, busy_seconds=busy_seconds)
         with _errors_in_our_words(self._path):
-            self._connection: sa.Connection | None = _prepared(engine, f"the database {str(self._path)!r}")
+            self._connection: sa.Connection | None = _prepared(engine, self.place)
         self._inserts = Inserts(engine.dialect, most_parameters=_sqlite.most_parameters(self._connection))
         self._file = self._file_now()
 
@@ -74,22 +64,6 @@ class SQLBackend(Backend):
             _sqlite.begin_to_write(connection)
             self._inserts.insert(connection, envelopes)
             self._check_file()
-
-    def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
-        """Ids of runs that start with *prefix*, the one that was opened last first, at most *limit*."""
-        query = sa.select(documents.c.run_id).where(OPENS_A_RUN).order_by(documents.c.ordinal.desc())
-        if prefix:
-            # No LIKE, for which % and _ have a meaning and the case of letters has none. No range of ids either, for
-            # which the index of all documents would be searched, and not that of the few that open a run.
-            query = query.where(sa.func.substr(documents.c.run_id, 1, len(prefix)) == prefix)
-        with self._transaction() as connection:
-            return self._checked(connection.scalars(query.limit(max(limit, 0))).all(), list[str])
-
-    def read(self, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
-        """The envelopes of a run, page by page; between pages nothing is locked, and appends may go on."""
-        with self._transaction():
-            pass  # a closed backend says so here, and not only to whoever takes the first envelope
-        return self._read(run_id, task)
 
     def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
         """A lease of *name* by the clock of this machine, or None; every process that uses the file respects it."""
@@ -124,36 +98,6 @@ class SQLBackend(Backend):
                 _sqlite.checkpoint(connection)
             connection.close()
 
-    def _read(self, run_id: str, task: str | None) -> Iterator[Envelope]:
-        query = sa.select(documents).where(documents.c.run_id == run_id).order_by(documents.c.ordinal)
-        if task is not None:
-            query = query.where(documents.c.task == task)
-        last = -1
-        while page := self._page(query.where(documents.c.ordinal > last).limit(_PAGE_ROWS)):
-            last = page[-1][0]
-            for _, envelope in page:
-                yield envelope
-
-    def _page(self, query: sa.Executable) -> list[tuple[int, Envelope]]:
-        """The first rows that *query* gives, as many as fit into a page but at least one, with their ordinals."""
-        page = []
-        size = 0
-        with self._transaction() as connection, connection.execute(query) as rows:
-            for ordinal, *fields in rows:
-                envelope = self._checked(dict(zip(FIELDS, fields, strict=True)), Envelope)
-                page.append((ordinal, envelope))
-                size += len(envelope.sealed)
-                if size >= _PAGE_BYTES:
-                    break
-        return page
-
-    def _checked(self, found: object, type_: type[T]) -> T:
-        """*found* as a *type_*, if it is one: SQLite keeps a value of any type in any column."""
-        try:
-            return msgspec.convert(found, type_, builtin_types=_AS_IT_IS)
-        except msgspec.ValidationError:
-            raise BackendError(f"the database {str(self._path)!r} was changed: a row of it is no document") from None
-
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
         """The one connection, for one thread at a time; what was written is committed at the end, or none of it.
@@ -161,10 +105,10 @@ class SQLBackend(Backend):
         A lease need not be *durable*: when the machine crashes, its holders are gone, too.
         """
         if os.getpid() != self._process:
-            raise BackendError(f"the database {str(self._path)!r} was opened before a fork; open it in this process")
+            raise BackendError(f"{self.place} was opened before a fork; open it in this process")
         with self._lock:
             if self._connection is None:
-                raise BackendError(f"the database {str(self._path)!r} is closed; open it again")
+                raise BackendError(f"{self.place} is closed; open it again")
             kept = nullcontext() if durable else _sqlite.unsynced(self._connection)
             with _errors_in_our_words(self._path), kept, self._connection.begin():
                 yield self._connection
@@ -172,9 +116,7 @@ class SQLBackend(Backend):
     def _check_file(self) -> None:
         """Raise if what we write to can no longer be found under its name: nobody would ever read it."""
         if self._file_now() != self._file:
-            raise BackendError(
-                f"the database {str(self._path)!r} was moved or deleted while in use; put it back, or start again"
-            )
+            raise BackendError(f"{self.place} was moved or deleted while in use; put it back, or start again")
 
     def _file_now(self) -> tuple[int, int] | None:
         try:
@@ -185,7 +127,7 @@ class SQLBackend(Backend):
 
 
 def _prepared(engine: sa.Engine, place: str) -> sa.Connection:
-    """A connection to a database that has our tables; they are made if it is empty, whoever else is doing the same."""
+    """A connection to a database that has our tables, made or brought up to date, whoever else is doing the same."""
     connection = engine.connect()
     try:
         with connection.begin():
@@ -193,8 +135,7 @@ def _prepared(engine: sa.Engine, place: str) -> sa.Connection:
                 return connection
         with connection.begin():
             _sqlite.begin_to_write(connection)
-            if not _schema.is_ready(connection, place):
-                _schema.create(connection)
+            _schema.migrate(connection, place)
     except BaseException:
         connection.close()
         raise
