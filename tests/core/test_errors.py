@@ -28,6 +28,7 @@ EXAMPLES = (
     errors.UnknownRunError("f00"),
     errors.NotResumableError("f00", "it has ended"),
     errors.RecordedError("builtins.ValueError", "as it was"),
+    errors.ReferencesError("a" * 32, "a document is missing"),
     errors.TaskTimeoutError(1.5, goes_on=True),
     errors.ExecutorError("a message"),
     errors.WorkerDiedError(-9),

@@ -251,8 +251,8 @@ def test_other_file_systems_work_too() -> None:
     assert store.read("a/key").result == [1, 2]
     assert store.exists("a/key")
     assert not store.exists("a/other")
-    assert list(store.keys("a")) == ["a/key"]
-    assert list(store.keys("nothing")) == []
+    assert [entry.key for entry in store.list("a")] == ["a/key"]
+    assert list(store.list("nothing")) == []
     with pytest.raises(NotFoundError):
         store.read("nothing")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from strongroom._mapped import MappedFile
     from strongroom.keyring import Keyring
 
-__all__ = ["MAGIC", "Header", "RecordWriter", "Verified", "read_header", "verify"]
+__all__ = ["MAGIC", "Header", "RecordWriter", "Verified", "authenticate", "read_header", "verify"]
 
 MAGIC = b"strongroom/1 "
 _ALIGNMENT = 64
@@ -185,6 +185,23 @@ def _verify_in_place(
         decoded_size = _check_trailer(trailer, len(payload), hasher, location)
         file.remember(*start, trailer)
     return Verified(header, cast("BinaryIO", BufferReader(payload)), len(payload), decoded_size)
+
+
+def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, keyring: Keyring) -> Header:
+    """Check the tag of the record in *source*, keeping nothing of it: for whoever does not want the value.
+
+    Raises:
+        DamagedError: the bytes are not those that somebody with the key wrote for this context.
+    """
+    header, line = read_header(source, location)
+    payload_size = size - len(line) - _TRAILER_SIZE
+    if header.key not in keyring.ids or payload_size < 0:
+        raise DamagedError(location)
+    hasher = _hasher(keyring.tag_key(header.key), context, line)
+    for chunk in chunks(source, payload_size):
+        hasher.update(chunk)
+    _check_trailer(source.read(_TRAILER_SIZE + 1), payload_size, hasher, location)
+    return header
 
 
 def _check_trailer(trailer: bytes, payload_size: int, hasher: blake3.blake3, location: str) -> int:

@@ -7,13 +7,10 @@ import logging
 import threading
 from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from strongroom.abc import Serializer
-from strongroom.errors import DefinitionError, NotFoundError, SerializationError, StrongroomError
-from strongroom.results import Receipt
+from strongroom._receipts import Receipts
+from strongroom.errors import DefinitionError, NotFoundError, StrongroomError
 from strongroom.states import Mapped
 
 if TYPE_CHECKING:
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom._grouping import transaction
     from strongroom._run import Run
     from strongroom._task import Task
-    from strongroom.results import ResultStore
+    from strongroom.results import Receipt, ResultStore
     from strongroom.states import State
 
 __all__ = ["OpenTransaction", "Transactions", "current_transaction", "entered"]
@@ -184,23 +181,8 @@ def entered(opened: OpenTransaction | None) -> AbstractContextManager[None]:
     return nullcontext() if opened is None else _Entered(opened)
 
 
-class _Receipts(Serializer):
-    """Paths and where the results for them lie, as JSON."""
-
-    id = "strongroom.receipts"
-
-    def dump(self, value: object, sink: BinaryIO) -> None:
-        sink.write(msgspec.json.encode(value))
-
-    def load(self, source: BinaryIO) -> object:
-        try:
-            return msgspec.json.decode(source.read(), type=dict[str, Receipt])
-        except msgspec.DecodeError:
-            raise SerializationError(self.id, "what is stored is no list of results") from None
-
-
 def _store(run: Run) -> ResultStore:
-    return run.project.store(None, _Receipts())
+    return run.project.store(None, Receipts())
 
 
 def _any_failed(state: State) -> bool:

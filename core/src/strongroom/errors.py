@@ -31,6 +31,7 @@ StrongroomError
 │  └─ TransferError                      something cannot be brought from one process to another
 └─ BackendError
    ├─ BackendUnavailableError (ConnectionError)  trying again may help
+   ├─ ReferencesError                    it is not known which results are in use
    ├─ UnknownRunError (LookupError)      the backend has no such run
    └─ NotResumableError                  a run has ended, or still goes on
 """
@@ -65,6 +66,7 @@ __all__ = [
     "PluginConflictError",
     "PluginError",
     "RecordedError",
+    "ReferencesError",
     "SealError",
     "SerializationError",
     "SettingsError",
@@ -282,6 +284,17 @@ class BackendError(StrongroomError):
 
 class BackendUnavailableError(BackendError, ConnectionError):
     """The backend cannot be reached just now; trying again may help."""
+
+
+class ReferencesError(BackendError):
+    """It is not known which results are in use, so none is deleted."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"no garbage is collected, since it is not known what {what!r} refers to: {reason}; "
+            "`strongroom show` and `strongroom store verify` tell more"
+        )
+        self.what = what
 
 
 class UnknownRunError(BackendError, LookupError):

@@ -16,6 +16,7 @@ from strongroom._egress import open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
 from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins, installed_plugins
+from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import SealError
 from strongroom.keyring import KEYRING_FILE, Keyring
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from strongroom.abc import Backend, Envelope, Serializer
     from strongroom.documents import Document, KeptResult
+    from strongroom.results import References
 
 __all__ = ["Project"]
 
@@ -106,6 +108,10 @@ class Project:
         if not backend.id:
             _log.warning("the record of this run is lost when the process ends; to keep it: pip install strongroom-sql")
         return MemoryBackend()
+
+    def references(self, backend: Backend) -> References:
+        """The results that runs in *backend* and transactions refer to, for `ResultStore.collect_garbage`."""
+        return BackendReferences(self, backend)
 
     def documents(self, backend: Backend, run_id: str, *, task: str | None = None) -> Iterator[Document]:
         """What *backend* has of a run, opened: nothing that was changed or moved gets through.

@@ -8,7 +8,7 @@ import binascii
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,110 +17,51 @@ import msgspec
 
 from strongroom import _record
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
+from strongroom._garbage import Collected, Collecting, Garbage, Marks, References, RunReferences
 from strongroom._mapped import MappedFiles
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
-from strongroom._storage import check_key, open_storage
-from strongroom.abc import Codec, CodecContext, JSONValue, Slot
+from strongroom._storage import Entry, check_key, open_storage
+from strongroom._stored import Checked, Metadata, Receipt, ResultRecord
+from strongroom.abc import Codec, CodecContext, Slot
 from strongroom.errors import (
     DamagedError,
     FormatNotAllowedError,
     NotEncryptedError,
+    NotFoundError,
     NotSupportedError,
     SealError,
     SerializationError,
     SettingsError,
+    StorageError,
 )
 from strongroom.keyring import KEYRING_FILE, Keyring, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-    from types import TracebackType
-    from typing import Self
 
     from strongroom._plugins import Plugins
     from strongroom.abc import Serializer
 
-__all__ = ["Chain", "Metadata", "NoResult", "Receipt", "Result", "ResultRecord", "ResultStore"]
+__all__ = [
+    "Chain",
+    "Checked",
+    "Collected",
+    "Entry",
+    "Garbage",
+    "Metadata",
+    "NoResult",
+    "Receipt",
+    "References",
+    "Result",
+    "ResultRecord",
+    "ResultStore",
+    "RunReferences",
+]
 
-
-_ABSENT = object()
 _DATA_KEY_SIZE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Where a result went, and what it takes to read it back."""
-
-    storage: str
-    """The URL of the storage."""
-    key: str
-    object: str
-    """The record's random id: a later record under the same key has another."""
-    chain: str
-    size: int
-    """Bytes in storage."""
-
-    def to_reference(self) -> dict[str, JSONValue]:
-        """The reference that leads to the record."""
-        return {field: getattr(self, field) for field in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What is known of a stored result without its payload."""
-
-    key: str
-    chain: str
-    object: str
-    size: int
-    """Bytes in storage."""
-    created: int
-    """Microseconds since 1970-01-01 UTC."""
-    expires: int | None
-    """Microseconds since 1970-01-01 UTC; None if it never expires."""
-    fingerprints: Mapping[str, str]
-
-
-class ResultRecord:
-    """One stored result, authentic; its value is decoded when it is first asked for."""
-
-    def __init__(self, metadata: Metadata, payload: BinaryIO, decode: Callable[[BinaryIO], object]) -> None:
-        self.metadata = metadata
-        self._payload = payload
-        self._decode = decode
-        self._result: object = _ABSENT
-
-    @property
-    def result(self) -> object:
-        """The value.
-
-        Raises:
-            MissingPluginError: the serializer is not installed; the message names what to install.
-            FormatNotAllowedError: the reader does not allow it.
-        """
-        if self._result is _ABSENT:
-            self._payload.seek(0)
-            self._result = self._decode(self._payload)
-        return self._result
-
-    def payload(self) -> BinaryIO:
-        """The payload as it is stored, from its start; a value that is a view of it shows in it what was changed."""
-        self._payload.seek(0)
-        return self._payload
-
-    def close(self) -> None:
-        """Give back the temporary file that a large payload is in; the value stays."""
-        self._payload.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+_GRACE = timedelta(days=1)
 
 
 class ResultStore:
@@ -316,9 +257,82 @@ class ResultStore:
         self.unverified_metadata(key)
         return True
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys directly in the folder *prefix*."""
-        return self._storage.list(prefix)
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """What lies in the folder *prefix* and below it, in no order and without opening any of it."""
+        return self._storage.walk(prefix)
+
+    def delete(self, key: str) -> None:
+        """See to it that there is nothing under *key*, whether or not there was. A state may still refer to it."""
+        self._storage.delete(key)
+
+    def check(self, key: str) -> Metadata:
+        """Read and authenticate all of the record under *key* in little memory, decoding nothing.
+
+        Raises:
+            NotFoundError: there is none.
+            DamagedError: its bytes are not those that were written under this key, or with a key that is not here.
+        """
+        location = self.locate(key)
+        source, size = self._storage.open(key)
+        with source:
+            header = _record.authenticate(source, size, location=location, context=_context(key), keyring=self._keyring)
+        return _metadata(key, size, header)
+
+    def verify(self, prefix: str = "") -> Iterator[Checked]:
+        """Check every record in the folder *prefix* and below, one after the other; what is damaged stops nothing."""
+        for entry in self._storage.walk(prefix):
+            try:
+                yield Checked(entry.key, self.check(entry.key), None)
+            except NotFoundError:
+                continue  # deleted since it was listed
+            except StorageError as exc:
+                yield Checked(entry.key, None, exc)
+
+    def collect_garbage(
+        self,
+        references: References | None = None,
+        *,
+        grace: timedelta = _GRACE,
+        only_user: bool = False,
+        dry_run: bool = False,
+        tell: Callable[[Garbage], object] = lambda _: None,
+    ) -> Collected:
+        """Delete what is of no use to anybody any more, and has not been for longer than *grace*.
+
+        That is what has expired, what killed writers left behind, and, with *references*, what the tasks of runs that
+        have ended wrote and no state refers to. The latter is only marked at first, and deleted by the next collection.
+        Records under keys of your own are never deleted unless they have expired.
+
+        Args:
+            references: what is in use, such as ``Project.open().references(backend)``. Of runs that it does not know
+                nothing is deleted, for they may be somebody else's.
+            grace: longer than any clock here is wrong, and than the backend was ever out of reach.
+            only_user: the backend of *references* is the only one whose runs write to this storage: what it does not
+                know is nobody's.
+            dry_run: delete nothing, and write nothing.
+            tell: called with each piece of garbage.
+
+        Raises:
+            ReferencesError: it is not known what is in use; nothing that could be was deleted.
+        """
+        if grace < timedelta(0):
+            raise ValueError("a period of grace is not negative")
+        with_marks = self._with(Marks())
+        collecting = Collecting(
+            with_marks,
+            self._storage,
+            now=self._clock() // 1000,
+            grace=grace // timedelta(microseconds=1),
+            dry_run=dry_run,
+            tell=tell,
+        )
+        return collecting.run(references, only_user=only_user)
+
+    def _with(self, serializer: Serializer) -> ResultStore:
+        """The same store for values of one kind."""
+        twin = object.__new__(ResultStore)
+        vars(twin).update(vars(self), _chain=Chain((), serializer), _allow=frozenset({serializer.id}))
+        return twin
 
     def _reads_in_place(self, chain: str) -> bool:
         """True if values of *chain* are views of their bytes, so that these had better be in memory."""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a stored result, with and without its value?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from strongroom.abc import JSONValue
+    from strongroom.errors import StorageError
+
+__all__ = ["Checked", "Metadata", "Receipt", "ResultRecord"]
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a result went, and what it takes to read it back."""
+
+    storage: str
+    """The URL of the storage."""
+    key: str
+    object: str
+    """The record's random id: a later record under the same key has another."""
+    chain: str
+    size: int
+    """Bytes in storage."""
+
+    def to_reference(self) -> dict[str, JSONValue]:
+        """The reference that leads to the record."""
+        return {field: getattr(self, field) for field in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is known of a stored result without its payload."""
+
+    key: str
+    chain: str
+    object: str
+    size: int
+    """Bytes in storage."""
+    created: int
+    """Microseconds since 1970-01-01 UTC."""
+    expires: int | None
+    """Microseconds since 1970-01-01 UTC; None if it never expires."""
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of checking one record."""
+
+    key: str
+    metadata: Metadata | None
+    """What the record says of itself, authentic; None if it could not be read."""
+    problem: StorageError | None
+    """A `DamagedError` if its bytes are not those that were written, another one if storage did not give them."""
+
+
+class ResultRecord:
+    """One stored result, authentic; its value is decoded when it is first asked for."""
+
+    def __init__(self, metadata: Metadata, payload: BinaryIO, decode: Callable[[BinaryIO], object]) -> None:
+        self.metadata = metadata
+        self._payload = payload
+        self._decode = decode
+        self._result: object = _ABSENT
+
+    @property
+    def result(self) -> object:
+        """The value.
+
+        Raises:
+            MissingPluginError: the serializer is not installed; the message names what to install.
+            FormatNotAllowedError: the reader does not allow it.
+        """
+        if self._result is _ABSENT:
+            self._payload.seek(0)
+            self._result = self._decode(self._payload)
+        return self._result
+
+    def payload(self) -> BinaryIO:
+        """The payload as it is stored, from its start; a value that is a view of it shows in it what was changed."""
+        self._payload.seek(0)
+        return self._payload
+
+    def close(self) -> None:
+        """Give back the temporary file that a large payload is in; the value stays."""
+        self._payload.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Can a result be read by a script that has never heard of strongroom, as docs/formats.md says?"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from strongroom import Keyring, ResultStore
+from strongroom.results import Receipt
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "docs/examples/read_record.py"
+PAGE = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+
+
+def read(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    # Isolated: no package but the standard library is there to import.
+    command = [sys.executable, "-I", "-S", str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ResultStore:
+    keyring = Keyring.open_or_create(tmp_path / "keyring.toml")
+    return ResultStore(tmp_path / "results", serializer="json", keyring=keyring, allow=())
+
+
+@pytest.fixture
+def receipt(store: ResultStore) -> Receipt:
+    return store.write({"a": [1, 2]}, "folder/key")
+
+
+def test_the_script_is_short_and_takes_the_standard_library_alone() -> None:
+    assert len(SCRIPT.read_text().splitlines()) <= 40
+
+
+def test_the_script_shows_the_metadata_and_takes_out_the_payload(
+    store: ResultStore, receipt: Receipt, tmp_path: Path
+) -> None:
+    done = read(store.locate("folder/key"), tmp_path / "payload")
+
+    shown = json.loads(done.stdout)
+    assert (shown["chain"], shown["object"]) == ("json", receipt.object)
+    assert shown["size"] == shown["decoded_size"] == (tmp_path / "payload").stat().st_size
+    assert json.loads((tmp_path / "payload").read_text()) == {"a": [1, 2]}
+
+
+def test_the_script_refuses_what_is_no_whole_record(store: ResultStore, receipt: Receipt, tmp_path: Path) -> None:
+    path = Path(store.locate(receipt.key))
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "other").write_text("something else\n" * 10)
+
+    assert "damaged" in read(path).stderr
+    assert "no record" in read(tmp_path / "other").stderr
+
+
+def test_the_tag_is_what_the_page_says(store: ResultStore, receipt: Receipt, tmp_path: Path) -> None:
+    pytest.importorskip("msgpack")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    namespace: dict[str, object] = {}
+    exec(code, namespace)
+    record = Path(store.locate(receipt.key)).read_bytes()
+    is_authentic, keyring = namespace["is_authentic"], str(tmp_path / "keyring.toml")
+
+    assert is_authentic(record, receipt.key, keyring)  # type: ignore[operator]  # a function of the page
+    assert not is_authentic(record, "folder/other", keyring)  # type: ignore[operator]
+    assert not is_authentic(record[:64] + b"x" + record[65:], receipt.key, keyring)  # type: ignore[operator]
