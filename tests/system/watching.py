@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from contextlib import contextmanager
@@ -13,12 +14,12 @@ from strongroom import Codec, CodecContext, Register, Serializer, hookimpl
 from strongroom._plugins import Plugins, installed_plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["CODECS", "SERIALIZERS", "code_that_runs", "watched_plugins"]
+__all__ = ["CODECS", "SERIALIZERS", "anything_outside", "code_that_runs", "watched_plugins"]
 
 SERIALIZERS = ("arrow", "json", "pickle")
-CODECS = ("compressed",)
+CODECS = ("compressed", "compressed.lz4", "compressed.gzip", "compressed.bz2", "compressed.xz")
 
 _EVENTS = frozenset(
     {
@@ -26,6 +27,9 @@ _EVENTS = frozenset(
         *("ctypes.dlopen", "os.exec", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "subprocess.Popen"),
     }
 )
+
+# The parser of literals compiles, too, and runs nothing: so not "compile".
+_OUTSIDE = re.compile(r"(import|exec|open|pickle\.find_class|(ctypes|marshal|os|shutil|socket|subprocess|urllib)\..*)")
 
 
 class _Watched(Serializer):
@@ -61,36 +65,52 @@ class _WatchedCodec(Codec):
 
 
 class _Brings:
-    """A plugin made of one thing."""
+    """A plugin of these things."""
 
-    def __init__(self, thing: Serializer | Codec) -> None:
-        self._thing = thing
+    def __init__(self, *things: Serializer | Codec) -> None:
+        self._things = things
 
     @hookimpl
     def strongroom_register(self, register: Register) -> None:
-        """Offer it."""
-        if isinstance(self._thing, Serializer):
-            register.serializer(self._thing)
-        else:
-            register.codec(self._thing)
+        """Offer them."""
+        for thing in self._things:
+            if isinstance(thing, Serializer):
+                register.serializer(thing)
+            else:
+                register.codec(thing)
 
 
 def watched_plugins(calls: list[str]) -> Plugins:
     """The real serializers and codecs, each of which adds its id to *calls* when it is asked to decode."""
     real, watched = installed_plugins(None), Plugins(())
-    for id_ in SERIALIZERS:
-        watched.add(id_, _Brings(_Watched(real.serializer(id_), calls)))
-    for id_ in CODECS:
-        watched.add(id_, _Brings(_WatchedCodec(real.codec(id_), calls)))
+    things = [
+        *(_Watched(real.serializer(id_), calls) for id_ in SERIALIZERS),
+        *(_WatchedCodec(real.codec(id_), calls) for id_ in CODECS),
+    ]
+    for name in sorted({thing.id.partition(".")[0] for thing in things}):
+        watched.add(name, _Brings(*(thing for thing in things if thing.id.partition(".")[0] == name)))
     return watched
 
 
 @contextmanager
 def code_that_runs() -> Iterator[list[str]]:
     """The audit events of this thread that mean that code is loaded or run, while the block runs."""
+    with _listening(_EVENTS.__contains__) as noted:
+        yield noted
+
+
+@contextmanager
+def anything_outside() -> Iterator[list[str]]:
+    """As `code_that_runs`, and whatever else reaches out of this process's memory: files, programs, the network."""
+    with _listening(lambda event: _OUTSIDE.fullmatch(event) is not None) as noted:
+        yield noted
+
+
+@contextmanager
+def _listening(wanted: Callable[[str], bool]) -> Iterator[list[str]]:
     noted: list[str] = []
     listener = _listener()
-    listener.noted = noted
+    listener.noted, listener.wanted = noted, wanted
     try:
         yield noted
     finally:
@@ -101,9 +121,10 @@ class _Listener(threading.local):
     """An audit hook, in the one thread that listens."""
 
     noted: list[str] | None = None
+    wanted: Callable[[str], bool]
 
     def __call__(self, event: str, _: tuple[object, ...]) -> None:
-        if self.noted is not None and event in _EVENTS:
+        if self.noted is not None and self.wanted(event):
             self.noted.append(event)
 
 
