@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from strongroom import Flow, Parameter, Task, flow, task
-from strongroom.errors import CycleError, DefinitionError, NotSupportedError
+from strongroom.errors import CycleError, DefinitionError
 
 
 @task
@@ -158,12 +158,6 @@ def test_flows_nest_and_each_gets_its_own_tasks() -> None:
 def test_wrong_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         task(**arguments)(lambda: None)
-
-
-@pytest.mark.parametrize("argument", ["log_stdout"])
-def test_what_later_versions_do_is_refused(argument: str) -> None:
-    with pytest.raises(NotSupportedError, match=argument):
-        task(**{argument: 1})(lambda: None)
 
 
 def test_inputs_need_names_that_are_not_reserved() -> None:

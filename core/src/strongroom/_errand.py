@@ -8,11 +8,13 @@ record, stays with the run, so that states and state handlers know nothing of pr
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from strongroom._call import call
+from strongroom._logs import collecting, pass_on
+from strongroom._prints import call_logging_prints
 from strongroom.context import context
 from strongroom.errors import HandlerError, StrongroomError, TaskTimeoutError
 from strongroom.results import Result
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from strongroom.abc import Executor, JSONValue, ResultHandler, Slot
+    from strongroom.documents import LogLine
 
 __all__ = ["Errand", "FailedErrandError", "RunEnds", "send"]
 
@@ -47,6 +50,8 @@ class _Outcome:
     error: BaseException | None = None
     problem: str | None = None
     """Why *error* is none that the task raised."""
+    lines: tuple[LogLine, ...] = ()
+    """What the task logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Errand:
         unread: inputs that are read where the task runs.
         handler: what keeps the result there; None leaves that to the run.
         forgets: True if only the reference is to come back.
+        log_stdout: True if what the task prints is to be logged.
     """
 
     function: Callable[..., object]
@@ -67,6 +73,7 @@ class Errand:
     handler: ResultHandler | None
     slot: Slot
     forgets: bool
+    log_stdout: bool
 
     def run(self) -> _Outcome:
         """Do it. What the task raises is in the outcome.
@@ -75,20 +82,26 @@ class Errand:
             TaskTimeoutError: it took too long, and a thread of this process goes on with it.
         """
         parameters = cast("Mapping[str, object]", self.keys["parameters"])
-        with context.use({**self.keys, "parameters": MappingProxyType(dict(parameters))}):
-            try:
-                inputs = {**self.inputs, **{key: result.value for key, result in self.unread.items()}}
-            except HandlerError as exc:
-                return _Outcome(error=exc, problem=f"an input could not be read: {exc}")
-            try:
-                value = call(self.function, inputs, self.timeout)
-            except TaskTimeoutError as exc:
-                if exc.goes_on:
-                    raise
-                return _Outcome(error=exc)
-            except BaseException as exc:  # the user's code: what it raises is raised again where the run is
-                return _Outcome(error=exc)
-            return self._keep(value)
+        keys = {**self.keys, "parameters": MappingProxyType(dict(parameters))}
+        with context.use(keys), collecting() as lines:
+            outcome = self._do()
+        return replace(outcome, lines=tuple(lines)) if lines else outcome
+
+    def _do(self) -> _Outcome:
+        try:
+            inputs = {**self.inputs, **{key: result.value for key, result in self.unread.items()}}
+        except HandlerError as exc:
+            return _Outcome(error=exc, problem=f"an input could not be read: {exc}")
+        try:
+            make = call_logging_prints if self.log_stdout else call
+            value = make(self.function, inputs, self.timeout)
+        except TaskTimeoutError as exc:
+            if exc.goes_on:
+                raise
+            return _Outcome(error=exc)
+        except BaseException as exc:  # the user's code: what it raises is raised again where the run is
+            return _Outcome(error=exc)
+        return self._keep(value)
 
     def _keep(self, value: object) -> _Outcome:
         if self.handler is None:
@@ -118,6 +131,7 @@ def send(errand: Errand, executor: Executor) -> Result:
         message = str(exc) if isinstance(exc, StrongroomError) else f"{type(exc).__name__} in the executor"
         raise FailedErrandError(message, exc) from exc
     assert isinstance(outcome, _Outcome)  # noqa: S101  # what Errand.run returns
+    pass_on(outcome.lines)
     if outcome.problem is not None:
         assert outcome.error is not None  # noqa: S101  # the problem's
         raise FailedErrandError(outcome.problem, outcome.error)

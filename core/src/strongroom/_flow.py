@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import logging
 import secrets
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
@@ -20,6 +20,7 @@ from strongroom._graph import Graph
 from strongroom._inputs import Parameter
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
+from strongroom._logs import LogFile, log_file, writing
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder
@@ -202,7 +203,9 @@ class Flow(Graph):
         sequences: Mapping[tuple[str, int], int] | None = None,
     ) -> Iterator[tuple[Outbox, Run]]:
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
-        with Outbox(backend) as outbox:
+        with Outbox(backend) as outbox, ExitStack() as stack:
+            log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
+            stack.enter_context(writing(log.write))
             gate = Gate(project.keyring, project.plugins, outbox.put)
             yield (
                 outbox,

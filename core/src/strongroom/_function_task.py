@@ -55,6 +55,7 @@ class TaskArguments(TypedDict, total=False):
     cache_policy: CachePolicy | None
     cache_key_fn: Callable[..., str | None] | None
     refresh_cache: bool
+    log_stdout: bool
 
 
 class FunctionTask(Task, Generic[P, R_co]):

@@ -69,10 +69,10 @@ class Task(Operators):
         cache_key_fn: ``(context, inputs) -> str | None``: the same, computed for each run; None means no caching.
             It wins over cache_policy.
         refresh_cache: compute even if there is a kept result, and replace it.
+        log_stdout: log what the task prints, line by line, instead of printing it. See `strongroom.context.logger`.
 
     Raises:
         DefinitionError: an argument has a value that it cannot have, or is unknown.
-        NotSupportedError: an argument that a later version will know.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Task(Operators):
         cache_policy: CachePolicy | None = None,
         cache_key_fn: Callable[..., str | None] | None = None,
         refresh_cache: bool = False,
+        log_stdout: bool = False,
         **unknown: object,
     ) -> None:
         if unknown:
@@ -137,6 +138,7 @@ class Task(Operators):
         self.cache_key = cache_key
         self.cache_key_fn = cache_key_fn and checks.check_callable(self.name, "cache_key_fn", cache_key_fn)
         self.refresh_cache = refresh_cache
+        self.log_stdout = log_stdout
         self.commit_hooks: tuple[Hook, ...] = ()
         self.rollback_hooks: tuple[Hook, ...] = ()
         self._signature = self._find_signature()

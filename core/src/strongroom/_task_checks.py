@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom._cache_policies import CachePolicy
-from strongroom.errors import DefinitionError, NotSupportedError
+from strongroom.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -46,14 +46,11 @@ F = TypeVar("F")
 
 # What `task(...)` in a flow takes for itself, so that `run` cannot have inputs of these names.
 _RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
-_LATER = frozenset({"log_stdout"})
 
 
 def check_arguments(unknown: Mapping[str, object], known: Collection[str]) -> None:
     """Complain about the first of the *unknown* arguments."""
     for key in unknown:
-        if key in _LATER:
-            raise NotSupportedError(f"the task argument {key!r}")
         near = difflib.get_close_matches(key, known, n=1)
         raise DefinitionError(f"a task has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from strongroom._call import call
 from strongroom._errand import Errand, FailedErrandError, send
 from strongroom._jobs import trigger_view, upstream_states
+from strongroom._prints import call_logging_prints
 from strongroom._template import fill_template
 from strongroom._transactions import entered
 from strongroom.context import context
@@ -255,7 +256,8 @@ class TaskRunner:
         try:
             if self._elsewhere is not None:
                 return self._finish_elsewhere(self._elsewhere)
-            value = call(self._task.run, self._inputs, self._task.timeout)
+            make = call_logging_prints if self._task.log_stdout else call
+            value = make(self._task.run, self._inputs, self._task.timeout)
         except Signal as signal:
             return self._with_inputs(self._with_kept_result(signal.state))
         except TaskTimeoutError as exc:
@@ -292,6 +294,7 @@ class TaskRunner:
             handler,
             run.slot(task, self._map_index),
             forgets=run.forgets(task),
+            log_stdout=task.log_stdout,
         )
         result = send(errand, executor)
         return Success(result=result) if result.serialized else self._keep(result.value)

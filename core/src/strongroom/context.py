@@ -78,7 +78,11 @@ class Context(Mapping[str, object]):
     resume: bool
     """True while a task is run because somebody resumed it."""
     logger: logging.Logger
-    """The logger ``strongroom.task.<task_name>``, or ``strongroom`` outside of tasks. It is always there."""
+    """The logger ``strongroom.task.<task_name>``, or ``strongroom`` outside of tasks. It is always there.
+
+    What a task says there is kept with its run, on this machine, from the level INFO on unless the logger
+    ``strongroom.task`` has another.
+    """
 
     def __call__(self, keys: Mapping[str, object] = _NOTHING, /, **more_keys: object) -> _Scope:
         """Add keys for the length of a ``with`` block; then everything is as it was before.

@@ -24,6 +24,7 @@ __all__ = [
     "ErrorInfo",
     "Frame",
     "KeptResult",
+    "LogLine",
     "RunDocument",
     "StateDocument",
     "sealed_fields",
@@ -88,6 +89,18 @@ class CacheInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     parts: dict[str, str]
     """What the key follows from, such as ``input x`` or ``source``: a keyed fingerprint of each."""
+
+
+class LogLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line that a task logged or printed."""
+
+    at: Annotated[int, Disposition.SEAL]
+    """Microseconds since 1970-01-01 UTC."""
+    task: Annotated[str, Disposition.SEAL]
+    """The slug of the task; empty if it was said outside of tasks."""
+    map_index: Annotated[int, Disposition.SEAL]
+    level: Annotated[str, Disposition.SEAL]
+    text: Annotated[str, Disposition.SEAL]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from strongroom import _settings
 from strongroom._egress import open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
+from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins, installed_plugins
 from strongroom._references import BackendReferences
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from strongroom.abc import Backend, Envelope, Serializer
-    from strongroom.documents import Document, KeptResult
+    from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
 __all__ = ["Project"]
@@ -136,6 +137,10 @@ class Project:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""
         slot = Slot(document.run_id, kept.task or document.task, document.map_index, kept.field)
         return Result.from_reference(kept.reference, self._reader(kept), slot)  # type: ignore[arg-type]  # JSON by contract
+
+    def logs(self, run_id: str) -> Iterator[LogLine]:
+        """What the tasks of a run logged and printed, as far as it is known on this machine, in its order."""
+        return reading(log_file(self.home, run_id))
 
     def _reader(self, kept: KeptResult) -> ResultHandler:
         if kept.handler == StoredHandler.id and isinstance(kept.reference, Mapping):

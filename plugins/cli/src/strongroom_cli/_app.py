@@ -155,6 +155,21 @@ def read(
     _read.read(run, task, out=out, raw=raw, force=force, as_json=as_json)
 
 
+@app.command()
+@reported
+def logs(
+    run: RunArgument,
+    *,
+    task: Annotated[str, typer.Option(metavar="TASK", help="Of this task only.")] = "",
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Print what the tasks of a run logged, and printed if they have log_stdout."""
+    from strongroom_cli import _logs
+
+    _logs.logs(run, task, as_json=as_json)
+
+
 @egress.command("show")
 @reported
 def show_egress(

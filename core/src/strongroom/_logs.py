@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What do the tasks of a run say to their loggers, and where does it go?
+
+Into a file under the home that nobody else may read. The rest of the program hears of it what it heard before: our
+handler stands at ``strongroom.task`` while a run goes on, and passes on what that logger would have let through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from strongroom._error_info import error_info
+from strongroom.context import context
+from strongroom.documents import LogLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from strongroom.documents import ErrorInfo
+
+__all__ = ["LogFile", "collecting", "log_file", "pass_on", "reading", "writing"]
+
+_log = logging.getLogger("strongroom")
+_tasks = logging.getLogger("strongroom.task")
+
+_LONGEST = 64 << 10
+# What a task in another process says waits there until it ends.
+_MOST = 10_000
+
+_listener: ContextVar[Callable[[LogLine], None] | None] = ContextVar("strongroom_log", default=None)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(LogLine).decode
+
+
+def log_file(home: Path, run_id: str) -> Path:
+    """Where the lines of a run are, one JSON object on each line."""
+    return home / "logs" / f"{run_id}.jsonl"
+
+
+class LogFile:
+    """The lines of one run on this machine's disk. Made with the first line; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._failed = False
+
+    def write(self, line: LogLine) -> None:
+        """Add *line*. A disk that is full ends the log and not the task; a warning says so, once."""
+        data = _encode(line) + b"\n"
+        with self._lock:
+            if self._failed:
+                return
+            try:
+                if self._file is None:
+                    self._file = self._open()
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._file, view) :]
+            except OSError as exc:
+                self._failed = True
+                _log.warning("the log of this run ends here: %s cannot be written: %s", self._path, exc.strerror)
+
+    def close(self) -> None:
+        """End it; what is said later is not kept."""
+        with self._lock:
+            self._failed = True
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _open(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A link that somebody put there would lead the lines to a place of theirs.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        return os.open(self._path, flags, 0o600)
+
+
+def reading(path: Path) -> Iterator[LogLine]:
+    """The lines in the file at *path*, none if there is no such file; one that a crash cut off is left out."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for data in file:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                yield _decode(data)
+
+
+@contextlib.contextmanager
+def writing(write: Callable[[LogLine], None]) -> Iterator[None]:
+    """Hand what tasks say to *write*, in the threads that this one starts for them, too."""
+    token = _listener.set(write)
+    _tap.open()
+    try:
+        yield
+    finally:
+        _tap.close()
+        _listener.reset(token)
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[list[LogLine]]:
+    """Collect what a task says, in a process where nobody listens."""
+    lines: list[LogLine] = []
+    left_out = 0
+
+    def add(line: LogLine) -> None:
+        nonlocal left_out
+        if len(lines) < _MOST:
+            lines.append(line)
+        else:
+            left_out += 1
+
+    with writing(add):
+        try:
+            yield lines
+        finally:
+            if left_out:
+                lines.append(_line("WARNING", f"{left_out} more lines were not kept"))
+
+
+def pass_on(lines: Iterable[LogLine]) -> None:
+    """Hand on what a task said elsewhere."""
+    if (write := _listener.get()) is not None:
+        for line in lines:
+            write(line)
+
+
+class _Tap(logging.Handler):
+    """Stands at the logger of all tasks while runs go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs = 0
+        self._turns = threading.Lock()
+        self._level = logging.NOTSET
+        self._propagated = True
+
+    def open(self) -> None:
+        with self._turns:
+            self._runs += 1
+            if self._runs > 1:
+                return
+            self._level, self._propagated = _tasks.level, _tasks.propagate
+            # Whoever logs what a task does wants to find it, though Python starts with warnings only.
+            if self._level == logging.NOTSET:
+                _tasks.setLevel(min(logging.INFO, _tasks.getEffectiveLevel()))
+            _tasks.propagate = False
+            _tasks.addHandler(self)
+
+    def close(self) -> None:
+        # Never by logging itself, at exit: nothing is held that has to be let go.
+        with self._turns:
+            if self._runs == 0:
+                return
+            self._runs -= 1
+            if self._runs == 0:
+                _tasks.removeHandler(self)
+                _tasks.propagate = self._propagated
+                _tasks.setLevel(self._level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write = _listener.get()
+        if write is not None:
+            try:
+                write(_line(record.levelname, _text(record), record.created))
+            except Exception:  # what is logged is the user's, and so is how it becomes a text
+                self.handleError(record)
+        if self._propagated and record.levelno >= self._level_of(record.name) and _tasks.parent is not None:
+            _tasks.parent.callHandlers(record)
+
+    def _level_of(self, name: str) -> int:
+        """From which level on a logger would have said anything, were we not here."""
+        logger = logging.getLogger(name)
+        while logger is not _tasks and logger.parent is not None:
+            if logger.level:
+                return logger.level
+            logger = logger.parent
+        return self._level or (_tasks.parent.getEffectiveLevel() if _tasks.parent is not None else logging.NOTSET)
+
+
+_tap = _Tap()
+
+
+def _line(level: str, text: str, created: float | None = None) -> LogLine:
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
+    index = context.get("map_index")
+    return LogLine(
+        at=int((time.time() if created is None else created) * 1e6),
+        task=cast("str", context.get("task_slug", "")),
+        map_index=index if isinstance(index, int) else -1,
+        level=level,
+        # Names of files may hold bytes that are no text.
+        text=text.encode("utf-8", "backslashreplace").decode(),
+    )
+
+
+def _text(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    error = record.exc_info[1] if record.exc_info else None
+    return text if error is None else "\n".join((text, *_told(error_info(error))))
+
+
+def _told(error: ErrorInfo) -> Iterator[str]:
+    """*error* as a traceback without source lines, which hold what nobody meant to log."""
+    if error.cause is not None:
+        yield from _told(error.cause)
+        yield "which led to:"
+    yield from (f'  File "{frame.file}", line {frame.line}, in {frame.function}' for frame in error.frames)
+    yield f"{error.kind.removeprefix('builtins.')}: {error.message}"
+    yield from error.notes
+    for member in error.members:
+        yield from _told(member)
