@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from strongroom.abc import Serializer
 from strongroom.errors import SerializationError
+from strongroom_json._classes import by_name
 from strongroom_json._places import ROOT, Refused
 from strongroom_json._shape import Shape, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["JSON"]
 
@@ -36,9 +37,25 @@ class JSON(Serializer):
     set, frozenset, date, time, datetime, timedelta, Decimal, UUID and the paths of pathlib: each of them exactly, and
     no subclass of them. Values that are plain JSON look plain in storage. That two places hold the same list is not
     kept: they come back as two equal ones.
+
+    ``JSON(classes=[Order, Color])`` keeps objects of these classes, too.
     """
 
     id = "json"
+
+    def __init__(self, classes: Iterable[type] = ()) -> None:
+        """Keep objects of *classes*, too: enums, dataclasses and pydantic models.
+
+        In the bytes stands a class's own name, its ``__qualname__``; a reader has to be told of the classes as well.
+        An object is made anew of its fields, by the ``__init__`` or the validation of its class. What would come back
+        changed by that, with attributes that are no fields for example, is refused.
+
+        Raises:
+            SettingsError: one is of another kind, or two have one name.
+        """
+        self._classes = tuple(classes)
+        if self._classes:
+            by_name(self._classes)
 
     def dump(self, value: object, sink: BinaryIO) -> None:
         """Write *value*; a long list is written in pieces.
@@ -47,7 +64,7 @@ class JSON(Serializer):
             SerializationError: it has something that would not come back unchanged; `where` says in which place.
         """
         try:
-            sink.writelines(_pieces(value))
+            sink.writelines(_pieces(value, self._classes))
         except Refused as refused:
             raise SerializationError(self.id, refused.reason, where=str(refused.place)) from None
         sink.write(b"\n")
@@ -69,7 +86,7 @@ class JSON(Serializer):
             # Without a text that begins like a tag there is none: then it is plain JSON.
             if b'"$' not in data and b"\\u0024" not in data:
                 return orjson.loads(memoryview(data)[:-1])
-            return decode(data[:-1].decode())
+            return decode(data[:-1].decode(), by_name(self._classes))
         except Malformed as malformed:
             raise self._unreadable(str(malformed)) from None
         except RecursionError:
@@ -82,27 +99,28 @@ class JSON(Serializer):
         return SerializationError(self.id, f"what is stored cannot be read: {why}")
 
 
-def _pieces(value: object) -> Iterator[bytes | memoryview]:
+def _pieces(value: object, classes: tuple[type, ...]) -> Iterator[bytes | memoryview]:
     """The JSON of *value*. A list is taken some items at a time, so that the bytes of all are never held at once."""
     if type(value) is not list:
-        yield _bytes_of(value)
+        yield _bytes_of(value, classes)
         return
     yield b"["
     for start in range(0, len(value), _SLICE):
         if start:
             yield b","
-        yield memoryview(_bytes_of(value[start : start + _SLICE], start))[1:-1]
+        yield memoryview(_bytes_of(value[start : start + _SLICE], classes, start))[1:-1]
     yield b"]"
 
 
-def _bytes_of(value: object, first: int = 0) -> bytes:
+def _bytes_of(value: object, classes: tuple[type, ...], first: int = 0) -> bytes:
     """The JSON of *value*; if that is a list, its first item is the one with the index *first*."""
     import orjson
 
-    from strongroom_json._encode import encode, encode_items
+    from strongroom_json._encode import Encoder
 
     if shape_of(value) is Shape.PLAIN:
         # Whether an integer is too big or a text is no Unicode is found out quickest by trying.
         with suppress(orjson.JSONEncodeError):
             return orjson.dumps(value)
-    return orjson.dumps(encode_items(value, ROOT, first) if type(value) is list else encode(value, ROOT))
+    encoder = Encoder(by_name(classes))
+    return orjson.dumps(encoder.items(value, ROOT, first) if type(value) is list else encoder.encode(value, ROOT))
