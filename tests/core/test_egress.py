@@ -67,9 +67,11 @@ def test_every_field_has_a_disposition_and_these_are_all() -> None:
     }
 
     columns = dict.fromkeys(("run_id", "task", "map_index", "sequence", "name", "type", "at", "run_count"), "clear")
+    columns["withheld"] = "seal"
     assert found == {
-        "RunDocument": columns | dict.fromkeys(("run_name", "parameters", "tasks"), "seal"),
+        "RunDocument": columns | dict.fromkeys(("run_name", "parameters", "secrets", "tasks", "policy"), "seal"),
         "StateDocument": columns
+        | {"error_id": "clear"}
         | dict.fromkeys(("message", "result", "error", "cached_inputs", "start_time"), "seal")
         | dict.fromkeys(("task_run_name", "tags", "cache"), "seal"),
     }
@@ -82,9 +84,21 @@ def test_a_field_without_a_disposition_is_an_error() -> None:
     class Undecided(Document, frozen=True, kw_only=True):
         note: Annotated[str, Disposition.SEAL, Disposition.CLEAR] = ""
 
+    class Part(msgspec.Struct):
+        inner: str
+
     for kind in (Careless, Undecided):
         with pytest.raises(TypeError, match="note needs one disposition"):
             documents._dispositions(kind)
+    with pytest.raises(TypeError, match="inner needs one disposition"):
+        documents._dispositions(Part)
+
+
+def test_there_is_no_struct_beside_those_whose_fields_are_decided() -> None:
+    structs = {each for each in vars(documents).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)}
+
+    assert structs == {Document, *DISPOSITIONS, *documents.PARTS}
+    assert {what for fields in documents.PARTS.values() for what in fields.values()} == {Disposition.SEAL}
 
 
 @pytest.mark.parametrize("document", [STATE, RUN])
@@ -119,6 +133,7 @@ def test_the_same_document_twice_gives_different_bytes() -> None:
         {"at": 0},
         {"run_count": 1},
         {"sealed": b""},
+        {"shown": '{"message":"other"}'},
     ],
 )
 def test_a_changed_column_does_not_open(change: dict[str, object]) -> None:
@@ -131,10 +146,11 @@ def test_a_changed_column_does_not_open(change: dict[str, object]) -> None:
 def test_sealed_bytes_that_are_no_document_do_not_open() -> None:
     (envelope,) = _send(STATE)
     columns = [getattr(envelope, name) for name in envelope.__struct_fields__ if name not in {"kind", "sealed"}]
+    from strongroom._padding import pad
     from strongroom.keyring import bind
 
     for message in (b"", b"\xc0", b"\x91" * 5000, msgspec.msgpack.encode([1] * 7), msgspec.msgpack.encode([None] * 8)):
-        forged = KEYRING.seal(message, bind("document", "state", *columns))
+        forged = KEYRING.seal(pad(message), bind("document", "state", *columns))
         with pytest.raises(SealError):
             open_envelope(msgspec.structs.replace(envelope, sealed=forged), KEYRING)
 
@@ -142,7 +158,7 @@ def test_sealed_bytes_that_are_no_document_do_not_open() -> None:
 def test_a_plugin_may_tighten() -> None:
     (envelope,) = _send(STATE, _plugin(lambda document: msgspec.structs.replace(document, message=None)))
 
-    assert open_envelope(envelope, KEYRING) == msgspec.structs.replace(STATE, message=None)
+    assert open_envelope(envelope, KEYRING) == msgspec.structs.replace(STATE, message=None, withheld=("message",))
 
 
 def test_a_plugin_that_raises_keeps_the_document_here() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from strongroom import _settings
 from strongroom._settings import Settings, load
-from strongroom.errors import NotSupportedError, SettingsError
+from strongroom.errors import SettingsError
 
 CANARY = "hunter2-canary"
 
@@ -50,7 +50,7 @@ def test_every_setting_has_an_origin_and_a_variable(project: Path) -> None:
     origins = load({}, project).origins
 
     assert set(origins) == set(_settings._VARIABLES.values())
-    assert len(origins) == 11
+    assert len(origins) == 31
 
 
 def test_variables_of_other_programs_and_of_our_own_tests_are_ignored(project: Path) -> None:
@@ -261,13 +261,21 @@ def test_a_file_that_cannot_be_read_is_named(project: Path, make: object) -> Non
 
 
 @pytest.mark.parametrize("source", ["strongroom.toml", "pyproject.toml", "variable"])
-def test_an_egress_policy_is_refused_because_this_version_has_none(project: Path, source: str) -> None:
-    env = {"STRONGROOM_EGRESS_STRICT": "true"} if source == "variable" else {}
+def test_what_may_leave_is_set_like_everything_else(project: Path, source: str) -> None:
+    env = {"STRONGROOM_EGRESS_STRICT": "true", "STRONGROOM_EGRESS_TAGS": "drop"} if source == "variable" else {}
     if source != "variable":
-        _write(project, source, "[tool.strongroom.egress]" if source == "pyproject.toml" else "[egress]\nstrict = true")
+        section = "[tool.strongroom.egress]" if source == "pyproject.toml" else "[egress]"
+        _write(project, source, f"{section}\nstrict = true\ntags = 'drop'")
 
-    with pytest.raises(NotSupportedError, match=r"an egress policy is not supported .*; the defaults seal everything"):
-        load(env, project)
+    found = load(env, project)
+
+    assert (found.egress.strict, found.egress.tags, found.egress.message) == (True, "drop", None)
+    assert found.origins["egress.message"] == "default"
+
+
+def test_a_disposition_that_there_is_not_is_refused(project: Path) -> None:
+    with pytest.raises(SettingsError, match=r"egress\.tags must be one of clear, mask, token, seal and drop"):
+        load({"STRONGROOM_EGRESS_TAGS": CANARY}, project)
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give a file away")
@@ -337,6 +345,6 @@ def test_settings_do_not_change_once_they_are_loaded(project: Path) -> None:
 def test_a_representation_shows_names_and_no_values(project: Path) -> None:
     found: Settings = load({"STRONGROOM_BACKEND_URL": CANARY, "STRONGROOM_RESULTS_STORAGE": CANARY}, project)
 
-    assert repr(found) == "Settings(home, results, tasks, plugins, backend, limits, origins)"
+    assert repr(found) == "Settings(home, results, tasks, plugins, backend, egress, limits, origins)"
     assert repr(found.backend) == "Backend(id, url)"
     assert CANARY not in repr(found.results)

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
+from strongroom._disposing import Disposing, show
+from strongroom._padding import pad, unpad
+from strongroom._policy import DEFAULT
 from strongroom.abc import Envelope
-from strongroom.documents import DISPOSITIONS, Disposition, Document, sealed_fields
+from strongroom.documents import DISPOSITIONS, Document
 from strongroom.errors import EgressError, SealError
 from strongroom.keyring import SEAL_OVERHEAD, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable
 
+    from strongroom._disposing import Disposed
     from strongroom._plugins import Plugins
+    from strongroom._policy import Policy
     from strongroom.keyring import Keyring
 
 __all__ = ["Gate", "open_envelope"]
@@ -29,31 +34,20 @@ class _Plan:
     """How the documents of one type are taken apart and put together again."""
 
     def __init__(self, kind: type[Document]) -> None:
-        clear = [field for field, what in DISPOSITIONS[kind].items() if what is Disposition.CLEAR]
-        sealed = sealed_fields(kind)
-        # Columns exist for these fields only, and no other disposition is carried out yet: refuse rather than leak.
-        if tuple(clear) != _CLEAR or len(clear) + len(sealed) != len(kind.__struct_fields__):
-            raise TypeError(f"{kind.__name__} has a field that the gate does not know how to let out")
+        names = tuple(field for field in kind.__struct_fields__ if field not in _CLEAR)
         hints = get_type_hints(kind, include_extras=False)
         self.type = kind
-        self.clear: Callable[[Document], tuple[Any, ...]] = operator.attrgetter(*clear)
-        self.sealed: Callable[[Document], tuple[object, ...]] = operator.attrgetter(*sealed)
-        self.names = sealed
+        self.clear: Callable[[Document], tuple[Any, ...]] = operator.attrgetter(*_CLEAR)
+        self.carried: Callable[[Document], tuple[object, ...]] = operator.attrgetter(*names)
+        self.names = names
+        # What stands in the columns of the names may be a token, and then the names themselves are sealed.
         shape = msgspec.defstruct(
-            "Sealed", _with_defaults(kind, hints, sealed), array_like=True, forbid_unknown_fields=True
+            "Sealed",
+            [("true", tuple[str, str] | None), *((name, hints[name]) for name in names)],
+            array_like=True,
+            forbid_unknown_fields=True,
         )
         self.decode = msgspec.msgpack.Decoder(shape).decode
-
-
-def _with_defaults(
-    kind: type[Document], hints: dict[str, Any], names: Collection[str]
-) -> Iterator[tuple[str, Any, Any]]:
-    """The sealed fields; those that later versions add come last, and what was sent before has their defaults."""
-    for field in msgspec.structs.fields(kind):
-        if field.name in names:
-            made: Any = field.default_factory
-            default = field.default if made is msgspec.NODEFAULT else msgspec.field(default_factory=made)
-            yield field.name, hints[field.name], default
 
 
 _PLANS = {kind.kind: _Plan(kind) for kind in DISPOSITIONS}
@@ -63,10 +57,14 @@ _encode = msgspec.msgpack.Encoder().encode
 class Gate:
     """Seals what leaves, and lets nothing else out. Safe to use from several threads."""
 
-    def __init__(self, keyring: Keyring, plugins: Plugins, put: Callable[[Envelope], None]) -> None:
+    def __init__(
+        self, keyring: Keyring, plugins: Plugins, put: Callable[[Envelope], None], policy: Policy = DEFAULT
+    ) -> None:
         self._keyring = keyring
         self._plugins = plugins
         self._put = put
+        self._disposing = Disposing(policy, keyring, plugins)
+        self._is_default = not policy.changes
 
     def send(self, document: Document) -> None:
         """Let *document* out: in clear what may be seen, everything else sealed.
@@ -76,12 +74,19 @@ class Gate:
         """
         document = self._ask_plugins(document)
         plan = _PLANS[document.kind]
-        columns = plan.clear(document)
-        context = bind("document", plan.type.kind, *columns)
+        run_id, task, map_index, sequence, name, type_, at, run_count = plan.clear(document)
+        true: tuple[str, str] | None = None
+        shown: dict[str, object] = {}
         try:
-            fields = plan.sealed(document)
-            # What reads like a document from before the field is one.
-            message = _encode(fields if fields[-1] is not None else fields[:-1])
+            if not self._is_default or self._plugins.masks:
+                document, *column, shown = self._dispose(document)
+                if column != [task, name]:
+                    true, (task, name) = (task, name), column
+            if error_id := getattr(document, "error_id", ""):
+                shown["error_id"] = error_id
+            # Bound like a column, so that nobody can show anything else.
+            seen = show(shown)
+            message = pad(_encode((true, *plan.carried(document))))
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:
             # Not what it says: that may quote the value that could not be written.
             what = f"a document of {document.task or 'the run'!r} cannot be written: {type(exc).__name__}"
@@ -89,9 +94,16 @@ class Gate:
         if len(message) + SEAL_OVERHEAD > _MAX_SEALED:
             what = f"a document of {document.task or 'the run'!r} has {len(message)} bytes, too many to be opened again"
             raise EgressError(f"{what}; keep large values in storage, not in parameters or messages")
-        sealed = self._keyring.seal(message, context)
-        run_id, task, map_index, sequence, name, type_, at, run_count = columns
-        self._put(Envelope(run_id, task, map_index, sequence, plan.type.kind, name, type_, at, run_count, sealed))
+        kind = plan.type.kind
+        columns = (run_id, task, map_index, sequence, name, type_, at, run_count, seen)
+        sealed = self._keyring.seal(message, bind("document", kind, *columns))
+        self._put(Envelope(run_id, task, map_index, sequence, kind, name, type_, at, run_count, sealed, seen))
+
+    def _dispose(self, document: Document) -> Disposed:
+        try:
+            return self._disposing(document)
+        except Exception as exc:  # a plugin's own code masks: whatever it raises, the document stays here
+            raise EgressError(f"a document of {document.task or 'the run'!r} could not be masked") from exc
 
     def _ask_plugins(self, document: Document) -> Document:
         try:
@@ -104,7 +116,8 @@ class Gate:
         # What is in clear stays as it was: a plugin may take away from a document, and carry nothing into the open.
         if type(answer) is not type(document) or plan.clear(answer) != plan.clear(document):
             raise EgressError("a plugin changed the type of a document or what is in clear in it; it was not sent")
-        return answer
+        changed = [field for field in plan.names if getattr(answer, field) is not getattr(document, field)]
+        return msgspec.structs.replace(answer, withheld=tuple(sorted({*document.withheld, *changed} - {"withheld"})))
 
 
 def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
@@ -117,10 +130,12 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
     if plan is None or len(envelope.sealed) > _MAX_SEALED:
         raise SealError
     columns = [getattr(envelope, field) for field in _CLEAR]
-    message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns))
+    message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns, envelope.shown))
     try:
-        sealed = msgspec.structs.astuple(plan.decode(message))
+        true, *sealed = msgspec.structs.astuple(plan.decode(unpad(message)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SealError from None
     fields: dict[str, Any] = dict(zip(_CLEAR + plan.names, (*columns, *sealed), strict=True))
+    if true is not None:
+        fields["task"], fields["name"] = true
     return plan.type(**fields)

@@ -24,7 +24,7 @@ from strongroom._logs import LogFile, log_file, writing
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder
-from strongroom._resume import beginning, read_record
+from strongroom._resume import beginning, check_policy, read_record
 from strongroom._run import Keeping, Run
 from strongroom._task import Task
 from strongroom.context import ENGINE_KEYS, date_keys
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from strongroom._leases import Leases
+    from strongroom._policy import Policy
     from strongroom._resume import Record
     from strongroom.abc import Backend, Executor, ResultHandler, Serializer
     from strongroom.states import State
@@ -139,10 +140,12 @@ class Flow(Graph):
         tasks = self._check(given, context or {})
         begin = self._beginning(tasks, task_states or {}, start_tasks)
         project = Project.open()
+        policy = project.policy
+        _say_what_is_loosened(policy)
         with ExitStack() as stack:
             run_id = secrets.token_hex(16)
             backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=True))
-            opened = self._opened(project, backend, run_id, given, context or {}, leases=leases)
+            opened = self._opened(project, backend, run_id, given, context or {}, policy=policy, leases=leases)
             outbox, run = stack.enter_context(opened)
             # Whatever does not allow the run says so before anything of it is recorded.
             runner = FlowRunner(self, tasks, run, _executor(executor, project), begin=begin)
@@ -177,14 +180,24 @@ class Flow(Graph):
             SealError: the record is not what was sent.
         """
         project = Project.open()
+        policy = project.policy
+        _say_what_is_loosened(policy)
         with ExitStack() as stack:
             backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
             record = read_record(run_id, project.documents(backend, run_id))
+            check_policy(record.run, policy, project.keyring)
             given = self._parameters(record.run.parameters)
             tasks = self._check(given, context or {})
             self._check_same(run_id, record, tasks)
             opened = self._opened(
-                project, backend, run_id, given, context or {}, leases=leases, sequences=record.sequences
+                project,
+                backend,
+                run_id,
+                given,
+                context or {},
+                policy=policy,
+                leases=leases,
+                sequences=record.sequences,
             )
             _, run = stack.enter_context(opened)
             begin = beginning(self, tasks, run, record)
@@ -199,6 +212,7 @@ class Flow(Graph):
         parameters: Mapping[str, object],
         context: Mapping[str, object],
         *,
+        policy: Policy,
         leases: Leases | None,
         sequences: Mapping[tuple[str, int], int] | None = None,
     ) -> Iterator[tuple[Outbox, Run]]:
@@ -206,7 +220,7 @@ class Flow(Graph):
         with Outbox(backend) as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
             stack.enter_context(writing(log.write))
-            gate = Gate(project.keyring, project.plugins, outbox.put)
+            gate = Gate(project.keyring, project.plugins, outbox.put, policy)
             yield (
                 outbox,
                 Run(
@@ -280,6 +294,13 @@ class Flow(Graph):
             "parameters": parameters,
             **given,
         }
+
+
+def _say_what_is_loosened(policy: Policy) -> None:
+    for rule in policy.loosened:
+        _log.warning(
+            "%s leaves as %r for whoever sees the backend: %s", rule.field, rule.disposition.value, rule.origin
+        )
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class _Registration:
     def __init__(self, plugin: str) -> None:
         self._plugin = plugin
         self.offers: dict[str, dict[str, tuple[str, object]]] = {kind: {} for kind in _KINDS}
+        self.rules: list[tuple[str, str, str]] = []
 
     def serializer(self, serializer: Serializer) -> None:
         self._add("serializer", serializer.id, serializer)
@@ -92,6 +93,9 @@ class _Registration:
 
     def command(self, id_: str, target: str) -> None:
         self._add("command", id_, target)
+
+    def disposition(self, field: str, disposition: str) -> None:
+        self.rules.append((self._plugin, field, disposition))
 
     def _add(self, kind: str, id_: str, thing: object) -> None:
         if id_.partition(".")[0] != self._plugin:
@@ -142,6 +146,7 @@ class Plugins:
         self._found: dict[str, EntryPoint] = {}
         self._allow = None if allow is None else frozenset(allow)
         self._offers: dict[str, _Offers[object]] = {kind: _Offers(kind) for kind in _KINDS}
+        self._rules: list[tuple[str, str, str]] = []
         self._broken: dict[str, PluginError] = {}
         for point in found:
             first = self._found.setdefault(point.name, point)
@@ -219,6 +224,31 @@ class Plugins:
             changed = implementation.function(*(document for _ in implementation.argnames))
             document = document if changed is None else cast("T", changed)
         return document
+
+    def rules(self) -> tuple[tuple[str, str, str], ...]:
+        """What plugins demand of fields on their way out: (plugin, field, disposition)."""
+        self.load_all()
+        return tuple(self._rules)
+
+    @property
+    def masks(self) -> bool:
+        """True if a plugin blots out what is secret in texts."""
+        self.load_all()
+        return bool(self._hook.strongroom_mask.get_hookimpls())
+
+    def mask(self, text: str, name: str = "") -> str:
+        """*text* as the plugins leave it. Whatever an implementation raises is passed on: the text may not leave.
+
+        It is the one filter for documents, lines of logs and what is shown; *name* says what the text stands for.
+        """
+        self.load_all()
+        for implementation in reversed(self._hook.strongroom_mask.get_hookimpls()):
+            given = {"text": text, "name": name}
+            masked = implementation.function(*(given[each] for each in implementation.argnames))
+            if not isinstance(masked, str):
+                raise PluginError(f"the plugin {implementation.plugin_name!r} masked a text with something else")
+            text = masked
+        return text
 
     def state_changed(self, subject: object, old: object, new: object) -> None:
         """Tell the plugins that *subject* went from *old* to *new*."""
@@ -315,6 +345,7 @@ class Plugins:
             self._register.current = before
         for kind, staged in registration.offers.items():
             self._offers[kind].by_id.update(staged)
+        self._rules += registration.rules
 
     def _info(self, name: str, point: EntryPoint) -> PluginInfo:
         error = str(self._broken.get(name, "" if name in self._names() else "not in the setting plugins.allow"))
@@ -338,13 +369,13 @@ class Plugins:
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse what pluggy accepts and then never calls, or what `Plugins.outgoing` cannot call."""
+    """Refuse what pluggy accepts and then never calls, or what `Plugins` cannot call by itself."""
     for name in dir(plugin):
         if name.startswith(f"{hookspecs.PROJECT}_") and callable(getattr(plugin, name)):
             options = manager.parse_hookimpl_opts(plugin, name)
             if options is None:
                 raise PluginError(f"its function {name} is not a hook: mark it with strongroom.hookimpl")
-            if name == "strongroom_outgoing" and (options["wrapper"] or options["hookwrapper"]):
+            if name in {"strongroom_mask", "strongroom_outgoing"} and (options["wrapper"] or options["hookwrapper"]):
                 raise PluginError(f"its hook {name} must not be a wrapper")
 
 

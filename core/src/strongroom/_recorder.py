@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from strongroom.states import State
 
 __all__ = ["Recorder"]
+
+_log = logging.getLogger("strongroom")
 
 
 class Recorder:
@@ -76,6 +80,7 @@ class Recorder:
         """
         result = state._result  # noqa: SLF001  # the reference, not the value
         failure = result.value if result.in_memory else None
+        error_id = _log_error(failure, task) if isinstance(failure, BaseException) else ""
         sequence = self._sequences.get((task, map_index), 0)
         self._gate.send(
             StateDocument(
@@ -89,6 +94,7 @@ class Recorder:
                 run_count=run_count,
                 message=state.message,
                 result=_kept(result) if result.serialized else None,
+                error_id=error_id,
                 error=error_info(failure) if isinstance(failure, BaseException) else None,
                 cached_inputs={key: _kept(kept) for key, kept in state.cached_inputs.items() if kept.serialized},
                 start_time=int(state.start_time.timestamp() * 1e6) if isinstance(state, (Scheduled, Queued)) else None,
@@ -99,6 +105,13 @@ class Recorder:
         )
         # Only now: a document that was not let out leaves no gap.
         self._sequences[task, map_index] = sequence + 1
+
+
+def _log_error(error: BaseException, task: str) -> str:
+    """A random id for *error*, which the local log has beside its text."""
+    error_id = secrets.token_hex(8)
+    _log.info("error %s in %s", error_id, task or "the run", exc_info=error)
+    return error_id
 
 
 def _kept(result: Result) -> KeptResult:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from strongroom._handlers import StoredHandler
 from strongroom._jobs import Beginning, Gathered
+from strongroom._policy import FIELDS, NAMES
 from strongroom._result import NoResult, Result
 from strongroom.documents import RunDocument, StateDocument
 from strongroom.errors import NotResumableError, RecordedError, StrongroomError, UnknownRunError
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from strongroom._graph import Graph
+    from strongroom._policy import Policy
     from strongroom._run import Run
     from strongroom._task import Task
     from strongroom.documents import Document, KeptResult
+    from strongroom.keyring import Keyring
 
-__all__ = ["Record", "beginning", "read_record"]
+__all__ = ["Record", "beginning", "check_policy", "read_record"]
 
 _Place = tuple[str, int]
 # A run that ended in one of these has nothing left to do.
@@ -78,6 +81,21 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
     if ended is not None and ended.type in _ENDED:
         raise NotResumableError(run_id, f"it has ended, in the state {ended.type}; start a new run")
     return Record(run, last, sequences)
+
+
+def check_policy(run: RunDocument, policy: Policy, keyring: Keyring) -> None:
+    """See that *run* can be gone on with under *policy*.
+
+    Raises:
+        NotResumableError: its parameters were not recorded as they were, or its tasks would be recorded by other names.
+    """
+    if "parameters" in run.withheld:
+        raise NotResumableError(run.run_id, "its parameters were masked when they were recorded; start a new run")
+    changed = [each for each in NAMES if run.policy.get(each, FIELDS[each].value) != policy[each].value]
+    if changed:
+        raise NotResumableError(run.run_id, f"the policy for egress.{changed[0]} has changed since; start a new run")
+    if run.policy.get("key", keyring.primary) != keyring.primary:
+        raise NotResumableError(run.run_id, "its tasks go by tokens of a key that is no longer the primary one")
 
 
 def beginning(graph: Graph, tasks: tuple[Task, ...], run: Run, record: Record) -> Beginning:

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 
-from strongroom.errors import NotSupportedError, SettingsError
+from strongroom.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Backend", "Plugins", "Results", "Settings", "Tasks", "load"]
+__all__ = ["Backend", "Egress", "Plugins", "Results", "Settings", "Tasks", "load"]
 
 _PREFIX = "STRONGROOM_"
 _OF_TESTS = "STRONGROOM_TEST_"
@@ -77,6 +77,36 @@ class Backend(_Section, frozen=True):
     """Empty means a database file under the home."""
 
 
+_Word: TypeAlias = Literal["clear", "mask", "token", "seal", "drop"]
+
+
+class Egress(_Section, frozen=True):
+    """What may leave for the backend, field by field; None leaves the default of `strongroom.documents` in force."""
+
+    strict: bool = False
+    """Tightens everything: names become tokens, and no setting or plugin lets anything else out in clear."""
+    require: tuple[str, ...] = ()
+    """The names of plugins without which no document leaves."""
+    name: _Word | None = None
+    task: _Word | None = None
+    run_name: _Word | None = None
+    parameters: _Word | None = None
+    secrets: _Word | None = None
+    tasks: _Word | None = None
+    message: _Word | None = None
+    result: _Word | None = None
+    error: _Word | None = None
+    error_class: _Word | None = None
+    error_message: _Word | None = None
+    error_notes: _Word | None = None
+    error_frames: _Word | None = None
+    cached_inputs: _Word | None = None
+    start_time: _Word | None = None
+    task_run_name: _Word | None = None
+    tags: _Word | None = None
+    cache: _Word | None = None
+
+
 class Settings(_Section, frozen=True):
     """The settings in force."""
 
@@ -86,6 +116,7 @@ class Settings(_Section, frozen=True):
     tasks: Tasks
     plugins: Plugins
     backend: Backend
+    egress: Egress
     limits: Mapping[str, int]
     """Tag -> how many tasks that have it may run at once, in all processes that share the backend."""
     origins: Mapping[str, str]
@@ -96,7 +127,7 @@ class Settings(_Section, frozen=True):
 
 
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
-    {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend}
+    {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress}
 )
 _LIMITS = "limits"
 _Limit = Annotated[int, msgspec.Meta(ge=1)]
@@ -111,6 +142,7 @@ _EXPECTED: Mapping[object, str] = MappingProxyType(
         _Limit: "a whole number from 1",
         bool: "true or false",
         bool | None: "true or false",
+        _Word | None: "one of clear, mask, token, seal and drop",
         tuple[str, ...]: "a list of strings (in a variable: separated by commas)",
         tuple[str, ...] | None: "a list of strings (in a variable: separated by commas)",
     }
@@ -134,7 +166,6 @@ def load(env: Mapping[str, str], cwd: Path) -> Settings:
 
     Raises:
         SettingsError: a setting is unknown or has the wrong type, or a file cannot be read. Names the place.
-        NotSupportedError: the settings ask for what a later version will do.
     """
     cwd = cwd.absolute()
     found: dict[str, _Found] = {}
@@ -149,6 +180,7 @@ def load(env: Mapping[str, str], cwd: Path) -> Settings:
         tasks=msgspec.convert(_section("tasks", found), Tasks),
         plugins=msgspec.convert(_section("plugins", found), Plugins),
         backend=msgspec.convert(_section("backend", found), Backend),
+        egress=msgspec.convert(_section("egress", found), Egress),
         limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
         origins=MappingProxyType(origins),
     )
@@ -196,8 +228,6 @@ def _from_env(env: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, _Found]]
             continue
         key = _VARIABLES.get(name)
         if key is None:
-            if name.startswith(f"{_PREFIX}EGRESS"):
-                raise _no_egress(name)
             raise SettingsError(f"{name} is not a setting{_near(name, _VARIABLES)}")
         if key == _LIMITS:
             yield from ((tag, _Found(number, name, cwd)) for tag, number in _parse_limits(text, name).items())
@@ -301,8 +331,6 @@ def _flat(table: Mapping[str, object], path: Path) -> Iterator[tuple[str, object
                 yield _known(f"{name}.{key}", path), inner
         elif name == _LIMITS:
             yield from ((f"{_LIMITS}.{tag}", number) for tag, number in _table(table, name, path).items())
-        elif name == "egress":
-            raise _no_egress(str(path))
         elif isinstance(value, dict) and name not in _TYPES:
             near = _near(name, (*_SECTIONS, _LIMITS))
             raise SettingsError(f"{path}: [{name}] is not a section of the settings{near}")
@@ -321,10 +349,6 @@ def _near(name: str, known: Collection[str]) -> str:
     bare = {full.removeprefix(_PREFIX): full for full in sorted(known)}
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), bare, n=1)
     return f"; did you mean {bare[near[0]]}?" if near else f"; there are {', '.join(bare.values())}"
-
-
-def _no_egress(origin: str) -> NotSupportedError:
-    return NotSupportedError(f"{origin}: an egress policy", instead="the defaults seal everything that can be sealed")
 
 
 def _refuse_planted(path: Path) -> None:

@@ -171,6 +171,9 @@ class Envelope(msgspec.Struct, frozen=True):
     run_count: int
     """How often the task was started in this run, from 1; 0 before."""
     sealed: bytes
+    shown: str = ""
+    """A JSON object of what else leaves in clear, by the owner's policy; empty if nothing does. Nothing here reads it:
+    it is a copy of what is sealed."""
 
 
 class Backend(ABC):

@@ -2,7 +2,8 @@
 """What may leave for the backend? This closed list, and nothing else.
 
 Each field says in its annotation what happens to it on its way out; a field that does not is an error when this
-module is imported. Fields in clear are columns of an `Envelope`; sealed fields travel together as one blob.
+module is imported. That is the default, which the settings ``[egress]`` and plugins can change. Sealed fields travel
+together as one blob, bound to the columns in clear beside it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DISPOSITIONS",
+    "PARTS",
     "CacheInfo",
     "Disposition",
     "Document",
@@ -27,7 +29,6 @@ __all__ = [
     "LogLine",
     "RunDocument",
     "StateDocument",
-    "sealed_fields",
 ]
 
 
@@ -35,13 +36,13 @@ class Disposition(enum.Enum):
     """What happens to a field of a document on its way out."""
 
     CLEAR = "clear"
-    """It leaves as it is."""
-    SEAL = "seal"
-    """It leaves encrypted and authenticated, bound to its document."""
-    TOKEN = "token"  # noqa: S105  # a disposition, not a password
-    """A keyed token leaves in its place: equal for equal texts, and telling nothing else."""
+    """It leaves as it is, for everybody who sees the backend."""
     MASK = "mask"
-    """It leaves with what is secret blotted out."""
+    """It leaves in clear, but for what a plugin blots out; its sealed form is blotted out too."""
+    TOKEN = "token"  # noqa: S105  # a disposition, not a password
+    """A keyed token leaves in its place: equal for equal values, and telling nothing else. The value leaves sealed."""
+    SEAL = "seal"
+    """It leaves encrypted and authenticated, bound to its document, and nothing else of it does."""
     DROP = "drop"
     """It does not leave."""
 
@@ -49,45 +50,45 @@ class Disposition(enum.Enum):
 class KeptResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A result as a document carries it: never the value, only what leads to it."""
 
-    handler: str
+    handler: Annotated[str, Disposition.SEAL]
     """The id of the result handler that reads it."""
-    reference: object
+    reference: Annotated[object, Disposition.SEAL]
     """What the handler's `write` answered: JSON."""
-    field: str = "result"
+    field: Annotated[str, Disposition.SEAL] = "result"
     """The slot's field that it was written for."""
-    task: str = ""
+    task: Annotated[str, Disposition.SEAL] = ""
     """The slot's task that it was written for."""
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of a traceback: never the source line, never a local value."""
 
-    file: str
-    line: int
-    function: str
+    file: Annotated[str, Disposition.SEAL]
+    line: Annotated[int, Disposition.SEAL]
+    function: Annotated[str, Disposition.SEAL]
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An exception as inert data: nothing ever rebuilds the class that it names."""
 
-    kind: str
-    message: str
-    frames: tuple[Frame, ...] = ()
-    notes: tuple[str, ...] = ()
-    cause: ErrorInfo | None = None
+    kind: Annotated[str, Disposition.SEAL]
+    message: Annotated[str, Disposition.SEAL]
+    frames: Annotated[tuple[Frame, ...], Disposition.SEAL] = ()
+    notes: Annotated[tuple[str, ...], Disposition.SEAL] = ()
+    cause: Annotated[ErrorInfo | None, Disposition.SEAL] = None
     """What it was raised from, or while handling."""
-    members: tuple[ErrorInfo, ...] = ()
+    members: Annotated[tuple[ErrorInfo, ...], Disposition.SEAL] = ()
     """The exceptions of an exception group."""
 
 
 class CacheInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was decided about using a cached result, and why."""
 
-    key: str
+    key: Annotated[str, Disposition.SEAL]
     """The key of the record in its storage; empty if there is to be none."""
-    hit: bool
-    reason: str
-    parts: dict[str, str]
+    hit: Annotated[bool, Disposition.SEAL]
+    reason: Annotated[str, Disposition.SEAL]
+    parts: Annotated[dict[str, str], Disposition.SEAL]
     """What the key follows from, such as ``input x`` or ``source``: a keyed fingerprint of each."""
 
 
@@ -116,6 +117,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     type: Annotated[str, Disposition.CLEAR] = ""
     at: Annotated[int, Disposition.CLEAR]
     run_count: Annotated[int, Disposition.CLEAR] = 0
+    withheld: Annotated[tuple[str, ...], Disposition.SEAL] = ()
+    """The fields that a policy or a plugin dropped or changed on the way out."""
 
 
 class RunDocument(Document, frozen=True, kw_only=True):
@@ -126,8 +129,12 @@ class RunDocument(Document, frozen=True, kw_only=True):
     run_name: Annotated[str, Disposition.SEAL] = ""
     parameters: Annotated[dict[str, object], Disposition.SEAL] = {}
     """Parameter name -> value, plain JSON."""
+    secrets: Annotated[dict[str, str], Disposition.SEAL] = {}
+    """Parameter name -> the name of the `Secret` that was given for it; its value is read afresh by whoever resumes."""
     tasks: Annotated[tuple[str, ...], Disposition.SEAL] = ()
     """The slugs of all tasks, in the order in which they can run."""
+    policy: Annotated[dict[str, str], Disposition.SEAL] = {}
+    """Field -> disposition, where the policy that the run began under is not the default."""
 
 
 class StateDocument(Document, frozen=True, kw_only=True):
@@ -137,6 +144,8 @@ class StateDocument(Document, frozen=True, kw_only=True):
 
     message: Annotated[str | None, Disposition.SEAL] = None
     result: Annotated[KeptResult | None, Disposition.SEAL] = None
+    error_id: Annotated[str, Disposition.CLEAR] = ""
+    """Random; the local log has the same id beside the text of the error, for those who see no more than this."""
     error: Annotated[ErrorInfo | None, Disposition.SEAL] = None
     cached_inputs: Annotated[dict[str, KeptResult], Disposition.SEAL] = {}
     start_time: Annotated[int | None, Disposition.SEAL] = None
@@ -146,7 +155,7 @@ class StateDocument(Document, frozen=True, kw_only=True):
     cache: Annotated[CacheInfo | None, Disposition.SEAL] = None
 
 
-def _dispositions(kind: type[Document]) -> dict[str, Disposition]:
+def _dispositions(kind: type[msgspec.Struct]) -> dict[str, Disposition]:
     hints = get_type_hints(kind, include_extras=True)
     found: dict[str, Disposition] = {}
     for field in kind.__struct_fields__:
@@ -162,7 +171,7 @@ DISPOSITIONS: Mapping[type[Document], Mapping[str, Disposition]] = MappingProxyT
 )
 """Document type -> field -> what happens to it. This is the whole of what can leave."""
 
-
-def sealed_fields(kind: type[Document]) -> tuple[str, ...]:
-    """The names of the fields that are sealed, in the order in which the sealed blob has them."""
-    return tuple(field for field, disposition in DISPOSITIONS[kind].items() if disposition is Disposition.SEAL)
+PARTS: Mapping[type[msgspec.Struct], Mapping[str, Disposition]] = MappingProxyType(
+    {kind: _dispositions(kind) for kind in (KeptResult, Frame, ErrorInfo, CacheInfo, LogLine)}
+)
+"""What fields of documents are made of: they leave within their field, and are as tight as that."""

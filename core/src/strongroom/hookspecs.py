@@ -46,6 +46,12 @@ class Register(Protocol):
     def executor(self, id_: str, factory: Callable[[], Executor]) -> None:
         """Offer an executor for ``flow.run(executor="id")``."""
 
+    def disposition(self, field: str, disposition: str) -> None:
+        """Have *field* of documents leave no looser than by *disposition*: ``token``, ``seal`` or ``drop``.
+
+        A rule that is looser than the settings changes nothing; one that *field* cannot have lets nothing leave.
+        """
+
     def command(self, id_: str, target: str) -> None:
         """Offer a subcommand of the command line: *target* is ``module:attribute`` of a typer application."""
 
@@ -79,6 +85,16 @@ def strongroom_outgoing(document: object) -> object:
     """See a document before it is sealed, and return None or a tightened copy of it.
 
     The copy has the same type and identity. Raise to veto: the document does not leave, and the task fails.
+    """
+
+
+@hookspec
+def strongroom_mask(text: str, name: str) -> str:  # type: ignore[empty-body]  # a hook's contract has no body
+    """*text* with what is secret in it blotted out; the same text if there is nothing.
+
+    Asked for the texts of a document before it is sealed, and for whatever is shown or logged here. *name* is what the
+    text stands for: the key or the name of the parameter that has it, or ``message``, ``tags``, ``log`` and the like;
+    empty if it has none. Each implementation sees what the one before it left. If it raises, the text does not leave.
     """
 
 

@@ -192,6 +192,11 @@ class Keyring:
         """32 hexadecimal digits that stand for *parts*: equal for equal parts, and telling nothing without the key."""
         return blake3.blake3(bind(purpose, *parts), key=self._primary.subkey("token")).digest(16).hex()
 
+    def tokens(self, purpose: str, *parts: str | int | bytes | None) -> tuple[str, ...]:
+        """`token` under each of the keys, the primary first."""
+        bound = bind(purpose, *parts)
+        return tuple(blake3.blake3(bound, key=key.subkey("token")).digest(16).hex() for key in self._keys.values())
+
     def cache_key(self, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that name a cached result; nobody without the key can test guesses."""
         return blake3.blake3(bind("cache", *parts), key=self._primary.subkey("cache")).digest(16).hex()

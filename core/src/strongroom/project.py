@@ -17,6 +17,7 @@ from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins, installed_plugins
+from strongroom._policy import Policy, policy_of
 from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import SealError
@@ -69,6 +70,17 @@ class Project:
         """The keys; made on first use."""
         return Keyring.open_or_create(self.home / KEYRING_FILE)
 
+    @cached_property
+    def policy(self) -> Policy:
+        """What may leave, by the settings and the plugins.
+
+        Raises:
+            SettingsError: the settings give a field what it cannot have.
+            EgressError: the policy cannot be followed, so nothing may leave.
+            PluginError: a plugin that ``egress.require`` names is missing or broken.
+        """
+        return policy_of(self.settings, self.plugins)
+
     def store(self, storage: str | Path | None = None, serializer: str | Serializer | None = None) -> ResultStore:
         """Results at *storage*; what is not given is as the settings have it."""
         results = self.settings.results
@@ -120,10 +132,22 @@ class Project:
         Raises:
             SealError: a document is not what was sent.
         """
-        for envelope in backend.read(run_id, task=task):
-            if envelope.run_id != run_id or (task is not None and envelope.task != task):
+        for envelope in self.envelopes(backend, run_id, task=task):
+            document = self.open_document(envelope)
+            if document.run_id != run_id or (task is not None and document.task != task):
                 raise SealError
-            yield self.open_document(envelope)
+            yield document
+
+    def envelopes(self, backend: Backend, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
+        """What *backend* has of a run, unopened; of one *task*, which it may know by its name or by a token of it."""
+        columns = [task] if not task else [task, *self.keyring.tokens("column", "task", task)]
+        for column in columns:
+            found = False
+            for envelope in backend.read(run_id, task=column):
+                found = True
+                yield envelope
+            if found:
+                return
 
     def open_document(self, envelope: Envelope) -> Document:
         """The document in *envelope*, exactly as it was sent. Whether it is the one that was asked for, is to be seen.

@@ -153,14 +153,13 @@ def read_history(project: Project, backend: Backend, run_id: str, *, task: str |
     """
     documents: list[Document] = []
     unopened: list[Envelope] = []
-    for envelope in backend.read(run_id, task=task):
-        # What is authentic but of another run or task was put in the place of what was asked for.
-        moved = envelope.run_id != run_id or (task is not None and envelope.task != task)
+    for envelope in project.envelopes(backend, run_id, task=task):
         try:
-            document = None if moved else project.open_document(envelope)
+            document = project.open_document(envelope)
         except SealError:
             document = None
-        if document is None:
+        # What is authentic but of another run or task was put in the place of what was asked for.
+        if document is None or document.run_id != run_id or (task is not None and document.task != task):
             unopened.append(envelope)
         else:
             documents.append(document)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLEAR", "CountingBackend", "Traffic"]
 
-CLEAR = ("run_id", "task", "map_index", "sequence", "kind", "name", "type", "at", "run_count")
+CLEAR = ("run_id", "task", "map_index", "sequence", "kind", "name", "type", "at", "run_count", "shown")
 """The columns of an envelope that are in clear."""
 
 

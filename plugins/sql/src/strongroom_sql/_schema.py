@@ -48,6 +48,7 @@ documents: Final = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("run_count", sa.Integer, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("shown", sa.Text, nullable=False),
     sa.UniqueConstraint(*IDENTITY, name="documents_identity"),
 )
 """One row per envelope; `ordinal` grows in the order of `append`."""

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left of a document under a policy, and what of it is shown?"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from strongroom._masking import masked_document
+from strongroom._policy import ERROR_PARTS, NAMES
+from strongroom.documents import DISPOSITIONS, Disposition, ErrorInfo, RunDocument, StateDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strongroom._plugins import Plugins
+    from strongroom._policy import Policy
+    from strongroom.documents import Document
+    from strongroom.keyring import Keyring
+
+__all__ = ["Disposed", "Disposing", "show"]
+
+_SHOWN = frozenset({Disposition.CLEAR, Disposition.MASK, Disposition.TOKEN})
+# Equal values are equal bytes, so that they have equal tokens.
+_encode = msgspec.json.Encoder(order="deterministic").encode
+# The parts of an exception, in the order of ERROR_PARTS, and what is left of each when it is dropped.
+_EMPTY: tuple[dict[str, Any], ...] = ({"kind": ""}, {"message": ""}, {"notes": ()}, {"frames": ()})
+
+
+class Disposed(NamedTuple):
+    """A document as it may leave."""
+
+    document: Document
+    task: str
+    """What stands in the column of the task."""
+    name: str
+    shown: dict[str, object]
+
+
+def show(shown: dict[str, object]) -> str:
+    """*shown* as the column that everybody sees; empty for nothing."""
+    return _encode(shown).decode() if shown else ""
+
+
+class Disposing:
+    """A policy, made ready for many documents."""
+
+    def __init__(self, policy: Policy, keyring: Keyring, plugins: Plugins) -> None:
+        self._keyring = keyring
+        self._plugins = plugins
+        self._names = {field: policy[field] is Disposition.TOKEN for field in NAMES}
+        self._drops = {kind: tuple(_dropped(kind, policy)) for kind in DISPOSITIONS}
+        self._shows = {kind: tuple(_shown(kind, policy)) for kind in DISPOSITIONS}
+        self._error_drops: dict[str, Any] = {}
+        for part, empty in zip(ERROR_PARTS, _EMPTY, strict=True):
+            if policy[part] is Disposition.DROP:
+                self._error_drops |= empty
+        self._error_shows = tuple((part, policy[part]) for part in ERROR_PARTS[:2] if policy[part] in _SHOWN)
+        self._recorded = _recorded(policy, keyring)
+
+    def __call__(self, document: Document) -> Disposed:
+        """*document* without what may not leave, and what may be seen of it."""
+        if self._plugins.masks:
+            document = masked_document(document, self._plugins.mask)
+        document = self._without(document)
+        shown = {field: self._open(field, getattr(document, field), how) for field, how in self._shows[type(document)]}
+        if isinstance(document, StateDocument) and document.error is not None:
+            for part, how in self._error_shows:
+                shown[part] = self._open_part(part, document.error, how)
+        task, name = (self._column(field, getattr(document, field)) for field in ("task", "name"))
+        return Disposed(document, task, name, {field: value for field, value in shown.items() if value})
+
+    def _without(self, document: Document) -> Document:
+        gone: dict[str, Any] = {
+            field: empty for field, empty in self._drops[type(document)] if getattr(document, field) != empty
+        }
+        if isinstance(document, StateDocument) and document.error and self._error_drops and "error" not in gone:
+            gone["error"] = self._without_parts(document.error)
+        if gone:
+            gone["withheld"] = tuple(sorted({*document.withheld, *gone}))
+        if self._recorded and isinstance(document, RunDocument):
+            gone["policy"] = self._recorded
+        return msgspec.structs.replace(document, **gone) if gone else document
+
+    def _without_parts(self, error: ErrorInfo) -> ErrorInfo:
+        return msgspec.structs.replace(
+            error,
+            **self._error_drops,
+            cause=None if error.cause is None else self._without_parts(error.cause),
+            members=tuple(map(self._without_parts, error.members)),
+        )
+
+    def _column(self, field: str, text: str) -> str:
+        # An empty task is no name: it says that the document is one of the run.
+        if not text:
+            return text
+        if self._names[field] or (self._plugins.masks and self._plugins.mask(text, field) != text):
+            return self._keyring.token("column", field, text)
+        return text
+
+    def _open(self, field: str, value: object, how: Disposition) -> object:
+        if how is Disposition.TOKEN and value:
+            return self._keyring.token("field", field, _encode(value))
+        return value
+
+    def _open_part(self, part: str, error: ErrorInfo, how: Disposition) -> object:
+        if part == "error_message":
+            return self._open(part, error.message, how)
+        # A name that the user made up tells of what the user does.
+        is_known = error.kind.partition(".")[0] in sys.stdlib_module_names
+        return self._open(part, error.kind, how if is_known else Disposition.TOKEN)
+
+
+def _dropped(kind: type[Document], policy: Policy) -> Iterator[tuple[str, object]]:
+    for field in msgspec.structs.fields(kind):
+        if policy[field.name] is Disposition.DROP:
+            made: Any = field.default_factory
+            yield field.name, field.default if made is msgspec.NODEFAULT else made()
+
+
+def _shown(kind: type[Document], policy: Policy) -> Iterator[tuple[str, Disposition]]:
+    columns = {*RunDocument.__struct_fields__} & {*StateDocument.__struct_fields__} - {"withheld"}
+    for field in kind.__struct_fields__:
+        if field not in columns and policy[field] in _SHOWN:
+            yield field, policy[field]
+
+
+def _recorded(policy: Policy, keyring: Keyring) -> dict[str, str]:
+    changes = policy.changes
+    if any(policy[field] is Disposition.TOKEN for field in NAMES):
+        # With another key a task would have another token, and the record of a resumed run would be in two parts.
+        changes["key"] = keyring.primary
+    return changes

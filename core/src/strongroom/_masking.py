@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where in a document are texts that a plugin may blot something out of?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import msgspec
+
+from strongroom.documents import ErrorInfo, RunDocument, StateDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from strongroom.documents import Document
+
+    Mask: TypeAlias = Callable[[str, str], str]
+
+__all__ = ["masked_document", "masked_value"]
+
+
+def masked_document(document: Document, mask: Mask) -> Document:
+    """*document* with every text in it that is the user's as *mask* leaves it; itself if nothing changes.
+
+    Slugs and references stay as they are: without them nothing is found again. They are sealed.
+    """
+    if isinstance(document, RunDocument):
+        found: dict[str, object] = {
+            "run_name": masked_value(document.run_name, mask, "run_name"),
+            "parameters": masked_value(document.parameters, mask),
+        }
+    elif isinstance(document, StateDocument):
+        found = {
+            "message": masked_value(document.message, mask, "message"),
+            "error": None if document.error is None else _masked_error(document.error, mask),
+            "task_run_name": masked_value(document.task_run_name, mask, "task_run_name"),
+            "tags": tuple(mask(tag, "tags") for tag in document.tags),
+        }
+    else:
+        return document
+    changed = {field: value for field, value in found.items() if value != getattr(document, field)}
+    if not changed:
+        return document
+    return msgspec.structs.replace(document, **changed, withheld=tuple(sorted({*document.withheld, *changed})))
+
+
+def masked_value(value: object, mask: Mask, name: str = "") -> object:
+    """Plain JSON with its texts and numbers, and the keys of its objects, as *mask* leaves them.
+
+    *name* is the key that *value* stands under; what stands in a list has the key of the list.
+    """
+    if isinstance(value, str):
+        return mask(value, name)
+    if isinstance(value, Mapping):
+        return {
+            mask(key, ""): masked_value(item, mask, key) for key, item in cast("Mapping[str, object]", value).items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [masked_value(item, mask, name) for item in value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        text = str(value)
+        masked = mask(text, name)
+        return value if masked == text else masked
+    return value
+
+
+def _masked_error(error: ErrorInfo, mask: Mask) -> ErrorInfo:
+    return msgspec.structs.replace(
+        error,
+        kind=mask(error.kind, "error_class"),
+        message=mask(error.message, "error_message"),
+        frames=tuple(
+            msgspec.structs.replace(
+                frame, file=mask(frame.file, "error_frames"), function=mask(frame.function, "error_frames")
+            )
+            for frame in error.frames
+        ),
+        notes=tuple(mask(note, "error_notes") for note in error.notes),
+        cause=None if error.cause is None else _masked_error(error.cause, mask),
+        members=tuple(_masked_error(member, mask) for member in error.members),
+    )

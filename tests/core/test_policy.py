@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is each field treated as the policy says, and does a policy come from where it should?"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import strongroom
+from strongroom import Envelope, Flow, hookimpl, task
+from strongroom._egress import Gate, open_envelope
+from strongroom._memory_backend import MemoryBackend
+from strongroom._padding import pad, unpad
+from strongroom._plugins import Plugins
+from strongroom._policy import FIELDS, Policy, allowed, policy_of
+from strongroom._settings import load
+from strongroom.documents import Disposition, Document, ErrorInfo, Frame, RunDocument, StateDocument
+from strongroom.errors import (
+    EgressError,
+    MissingPluginError,
+    NotResumableError,
+    SealError,
+    SettingsError,
+)
+from strongroom.keyring import Key, Keyring
+from strongroom.project import Project
+
+KEYRING = Keyring([Key(bytes(32))])
+STATE = StateDocument(
+    run_id="1" * 32,
+    task="clean",
+    name="clean it",
+    type="Failed",
+    at=1,
+    message="no hunter2 here",
+    error=ErrorInfo(
+        "builtins.KeyError",
+        "hunter2",
+        frames=(Frame("hunter2.py", 1, "clean"),),
+        notes=("a note",),
+        cause=ErrorInfo("mine.Error", "because of hunter2"),
+    ),
+    task_run_name="clean hunter2",
+    tags=("a", "hunter2"),
+)
+RUN = RunDocument(run_id="1" * 32, name="flow", at=1, parameters={"key": ["hunter2", 5]}, tasks=("clean",))
+
+
+class Blots:
+    """Blots out one word, and everything under one name."""
+
+    @hookimpl
+    def strongroom_mask(self, text: str, name: str) -> str:
+        return "***" if name == "pin" else text.replace("hunter2", "***")
+
+
+class Demands:
+    def __init__(self, field: str, disposition: str) -> None:
+        self.rule = (field, disposition)
+
+    @hookimpl
+    def strongroom_register(self, register: strongroom.Register) -> None:
+        register.disposition(*self.rule)
+
+
+def plugins(*added: object) -> Plugins:
+    found = Plugins({})
+    for number, each in enumerate(added):
+        found.add(f"policy{number}", each)
+    return found
+
+
+def policy(tmp_path: Path, *added: object, **egress: str) -> Policy:
+    env = {f"STRONGROOM_EGRESS_{name.upper()}": word for name, word in egress.items()}
+    return policy_of(load(env, tmp_path), plugins(*added))
+
+
+def sent(document: Document, policy: Policy, *added: object) -> Envelope:
+    found: list[Envelope] = []
+    Gate(KEYRING, plugins(*added), found.append, policy).send(document)
+    return found[0]
+
+
+def test_a_field_in_clear_is_shown_and_still_opens_from_the_seal(tmp_path: Path) -> None:
+    envelope = sent(STATE, policy(tmp_path, tags="clear", message="clear"))
+
+    assert msgspec.json.decode(envelope.shown) == {"tags": ["a", "hunter2"], "message": "no hunter2 here"}
+    assert open_envelope(envelope, KEYRING) == STATE
+
+
+def test_by_default_nothing_is_shown_but_the_id_of_an_error(tmp_path: Path) -> None:
+    assert sent(STATE, policy(tmp_path)).shown == ""
+    failed = msgspec.structs.replace(STATE, error_id="5" * 16)
+    assert sent(failed, policy(tmp_path)).shown == '{"error_id":"5555555555555555"}'
+
+
+@pytest.mark.parametrize("field", ["message", "tags", "error", "task_run_name"])
+def test_a_token_is_equal_for_equal_values_and_shows_nothing(tmp_path: Path, field: str) -> None:
+    tight = policy(tmp_path, **{field: "token"})
+
+    first, second = sent(STATE, tight), sent(STATE, tight)
+    other = sent(msgspec.structs.replace(STATE, message="other", tags=(), error=None, task_run_name="x"), tight)
+
+    assert first.shown == second.shown != other.shown
+    assert "hunter2" not in first.shown
+    assert open_envelope(first, KEYRING) == STATE
+
+
+def test_a_dropped_field_does_not_leave_and_its_absence_is_told(tmp_path: Path) -> None:
+    envelope = sent(STATE, policy(tmp_path, message="drop", error_frames="drop", error_message="drop"))
+
+    opened = open_envelope(envelope, KEYRING)
+    assert isinstance(opened, StateDocument)
+    assert opened.message is None
+    assert opened.error == ErrorInfo("builtins.KeyError", "", notes=("a note",), cause=ErrorInfo("mine.Error", ""))
+    assert opened.withheld == ("error", "message")
+
+
+def test_names_can_be_tokens_and_our_own_readers_still_see_them(tmp_path: Path) -> None:
+    envelope = sent(STATE, policy(tmp_path, strict="true"))
+
+    assert "clean" not in envelope.task + envelope.name
+    assert len(envelope.task) == len(envelope.name) == 32
+    assert open_envelope(envelope, KEYRING) == STATE
+
+
+def test_strict_takes_back_what_is_loosened(tmp_path: Path) -> None:
+    strict = policy(tmp_path, strict="true", message="clear", tags="drop")
+
+    assert (strict["message"], strict["tags"], strict["name"]) == (
+        Disposition.SEAL,
+        Disposition.DROP,
+        Disposition.TOKEN,
+    )
+    assert strict.rules["message"].origin == "STRONGROOM_EGRESS_STRICT (strict)"
+    assert not strict.loosened
+
+
+def test_the_class_of_an_exception_is_shown_only_if_python_named_it(tmp_path: Path) -> None:
+    loose = policy(tmp_path, error_class="clear")
+    own = msgspec.structs.replace(STATE, error=ErrorInfo("mine.Error", ""))
+
+    assert msgspec.json.decode(sent(STATE, loose).shown) == {"error_class": "builtins.KeyError"}
+    assert "mine" not in sent(own, loose).shown
+
+
+def test_a_mask_reaches_every_text_of_a_document(tmp_path: Path) -> None:
+    for document in (STATE, RUN):
+        opened = open_envelope(sent(document, policy(tmp_path), Blots()), KEYRING)
+
+        assert "hunter2" not in str(opened)
+        assert opened.withheld
+    assert isinstance(opened, RunDocument)
+    assert opened.parameters == {"key": ["***", 5]}
+
+
+def test_a_number_under_a_name_is_masked_like_a_text(tmp_path: Path) -> None:
+    document = msgspec.structs.replace(RUN, parameters={"pin": 1234, "on": True, "in": {"pin": ["a", 2.5]}})
+
+    opened = open_envelope(sent(document, policy(tmp_path), Blots()), KEYRING)
+
+    assert isinstance(opened, RunDocument)
+    assert opened.parameters == {"pin": "***", "on": True, "in": {"pin": ["***", "***"]}}
+
+
+def test_what_is_masked_in_a_name_makes_the_column_a_token(tmp_path: Path) -> None:
+    envelope = sent(msgspec.structs.replace(STATE, name="clean hunter2"), policy(tmp_path), Blots())
+
+    assert (envelope.task, len(envelope.name)) == ("clean", 32)
+
+
+def test_a_masked_field_is_shown_without_what_is_blotted_out(tmp_path: Path) -> None:
+    envelope = sent(STATE, policy(tmp_path, Blots(), message="mask"), Blots())
+
+    assert msgspec.json.decode(envelope.shown) == {"message": "no *** here"}
+
+
+def test_to_mask_without_a_mask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EgressError, match=r"STRONGROOM_EGRESS_MESSAGE: egress\.message is 'mask', and no plugin masks"):
+        policy(tmp_path, message="mask")
+
+
+def test_a_mask_that_raises_keeps_the_document_here(tmp_path: Path) -> None:
+    class Raises:
+        @hookimpl
+        def strongroom_mask(self, text: str) -> str:
+            raise ZeroDivisionError(text)
+
+    with pytest.raises(EgressError, match="'clean' could not be masked"):
+        sent(STATE, policy(tmp_path), Raises())
+
+
+def test_a_plugin_tightens_a_disposition_and_loosens_none(tmp_path: Path) -> None:
+    tight = policy(tmp_path, Demands("message", "drop"), Demands("tags", "token"), tags="seal", message="clear")
+
+    assert (tight["message"], tight["tags"]) == (Disposition.DROP, Disposition.SEAL)
+    assert tight.rules["message"].origin == "plugin policy0"
+
+
+@pytest.mark.parametrize("rule", [("message", "hide"), ("name", "drop"), ("parameters", "drop"), ("at", "drop")])
+def test_a_rule_that_cannot_be_followed_lets_nothing_leave(tmp_path: Path, rule: tuple[str, str]) -> None:
+    with pytest.raises(EgressError, match="which cannot be"):
+        policy(tmp_path, Demands(*rule))
+
+
+def test_what_a_resumption_needs_is_not_dropped(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"egress\.result can be clear, mask, token, seal"):
+        policy(tmp_path, result="drop")
+
+
+def test_without_a_required_plugin_nothing_leaves(tmp_path: Path) -> None:
+    with pytest.raises(MissingPluginError, match="nothing leaves without it"):
+        policy(tmp_path, require="absent")
+
+
+def test_every_disposition_that_a_field_may_have_is_carried_out(tmp_path: Path) -> None:
+    for field in FIELDS:
+        for what in allowed(field):
+            for document in (STATE, RUN):
+                opened = open_envelope(sent(document, policy(tmp_path, Blots(), **{field: what.value})), KEYRING)
+                assert (opened.task, opened.name) == (document.task, document.name)
+
+
+def test_loosening_is_said_aloud_and_recorded(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STRONGROOM_EGRESS_TAGS", "clear")
+    backend = MemoryBackend()
+
+    nothing().run(backend=backend)
+
+    assert "tags leaves as 'clear' for whoever sees the backend: STRONGROOM_EGRESS_TAGS" in caplog.text
+    (run_id,) = backend.runs()
+    opening = next(Project.open().documents(backend, run_id))
+    assert isinstance(opening, RunDocument)
+    assert opening.policy == {"tags": "clear"}
+
+
+def test_under_strict_a_run_has_no_name_in_clear_and_is_read_by_its_tasks(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_EGRESS_STRICT", "true")
+    backend = MemoryBackend()
+
+    nothing().run(backend=backend)
+
+    (run_id,) = backend.runs()
+    assert not {"nothing", "does"} & {text for each in backend.read(run_id) for text in (each.task, each.name)}
+    states = list(Project.open().documents(backend, run_id, task="does"))
+    assert [each.name for each in states] == ["does"] * len(states) != []
+
+
+def test_a_run_is_not_resumed_under_other_names(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = MemoryBackend()
+    flow = nothing(pauses=True)
+    flow.run(backend=backend)
+    monkeypatch.setenv("STRONGROOM_EGRESS_STRICT", "true")
+
+    with pytest.raises(NotResumableError, match=r"the policy for egress\.name has changed"):
+        flow.resume(backend.runs()[0], backend=backend)
+
+
+def test_the_local_log_has_the_text_of_an_error_beside_the_id_that_everybody_sees(
+    isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = MemoryBackend()
+    with Flow("fails") as flow:
+        task(name="fails")(lambda: 1 / 0)()
+
+    with caplog.at_level(logging.INFO, "strongroom"):
+        flow.run(backend=backend)
+
+    shown = [each.shown for each in backend.read(backend.runs()[0], task="fails") if each.type == "Failed"]
+    error_id = msgspec.json.decode(shown[0])["error_id"]
+    assert f"error {error_id} in fails" in caplog.text
+    assert "division by zero" in caplog.text
+
+
+def nothing(*, pauses: bool = False) -> Flow:
+    def does() -> None:
+        if pauses:
+            raise strongroom.signals.PAUSE("wait")
+
+    with Flow("nothing") as flow:
+        task(name="does")(does)()
+    return flow
+
+
+@given(st.binary(max_size=3000))
+def test_padding_is_undone_and_costs_little(message: bytes) -> None:
+    padded = pad(message)
+
+    assert unpad(padded) == message
+    assert len(padded) <= max(256, (len(message) + 1) * 1.12)
+
+
+def test_nearby_lengths_look_alike() -> None:
+    assert {len(pad(bytes(length))) for length in range(255)} == {256}
+    assert len({len(pad(bytes(length))) for length in range(10_000, 20_000)}) < 20
+
+
+@pytest.mark.parametrize("padded", [b"", bytes(256), b"\x80", pad(b"x") + bytes(1), pad(b"x")[:-1], b"x" * 256])
+def test_what_is_not_padded_does_not_open(padded: bytes) -> None:
+    with pytest.raises(SealError):
+        unpad(padded)
