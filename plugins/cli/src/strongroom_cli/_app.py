@@ -31,10 +31,16 @@ egress = typer.Typer(help="What has left for the backend.", no_args_is_help=True
 app.add_typer(egress, name="egress")
 cache = typer.Typer(help="What is kept for later runs.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cache, name="cache")
+store = typer.Typer(help="What lies in storage.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(store, name="store")
 
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or 'last'.")]
 AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Traceback: TypeAlias = Annotated[bool, typer.Option("--traceback", help="Show where errors come from.")]
+Prefix: TypeAlias = Annotated[str, typer.Argument(metavar="[FOLDER]", help="Only what lies below it, such as runs.")]
+Storage: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="URL", help="Another storage than that of the settings.", show_default=False)
+]
 
 
 def start() -> None:
@@ -200,6 +206,58 @@ def explain_cache(
     _cache.explain(run, task, as_json=as_json)
 
 
+@store.command("ls")
+@reported
+def list_store(
+    prefix: Prefix = "",
+    *,
+    storage: Storage = None,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """List what is kept, with what the first line of each record says, which is not authenticated."""
+    from strongroom_cli import _store
+
+    _store.ls(prefix, storage, as_json=as_json)
+
+
+@store.command("verify")
+@reported
+def verify_store(
+    prefix: Prefix = "",
+    *,
+    storage: Storage = None,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Authenticate every record. The exit code is 1 if one is damaged."""
+    from strongroom_cli import _store
+
+    _store.verify(prefix, storage, as_json=as_json)
+
+
+@store.command("gc")
+@reported
+def collect_store(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Delete nothing; say what would be deleted.")] = False,
+    grace: Annotated[float, typer.Option(metavar="HOURS", help="Only what is older than that.")] = 24,
+    only_user: Annotated[
+        bool, typer.Option("--only-user", help="No other backend's runs use this storage; unknown runs are over.")
+    ] = False,
+    storage: Storage = None,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Delete what has expired, what killed writers left, and what no state of an ended run refers to.
+
+    The last of these is marked first, and deleted by the next collection that finds it unused.
+    """
+    from strongroom_cli import _store
+
+    _store.collect(storage, grace=grace, only_user=only_user, dry_run=dry_run, as_json=as_json)
+
+
 @app.command()
 @reported
 def plugins(
@@ -219,7 +277,7 @@ def _run_command_of_plugin(arguments: list[str]) -> None:
     name = arguments[0] if arguments else "-"
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}
     # To look among the plugins is to load them all, so ours come first.
-    if name.startswith("-") or name in own or name in {"cache", "egress"}:
+    if name.startswith("-") or name in own or name in {"cache", "egress", "store"}:
         return
     from strongroom.project import Project
 
