@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.errors import KeyringError, SealError
-from strongroom.keyring import SEAL_OVERHEAD, Key, Keyring, bind
+from strongroom.keyring import SEAL_OVERHEAD, Key, KeyFile, Keyring, bind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,3 +188,90 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(KeyringError, match="cannot be made"):
         Keyring.open_or_create(tmp_path / "keyring.toml")
+
+
+def test_a_new_key_opens_before_it_seals(path: Path) -> None:
+    old = Keyring.open_or_create(path)
+    source = KeyFile(path)
+
+    added = source.add()
+    reader = Keyring.open_or_create(path)
+    source.promote(added)
+    writer = Keyring.open_or_create(path)
+
+    assert (reader.primary, set(reader.ids)) == (old.primary, {old.primary, added})
+    assert writer.ids == (added, old.primary)
+    assert reader.open(writer.seal(b"message", b""), b"") == b"message"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_who_runs_for_long_opens_what_a_newer_key_sealed_and_goes_on_with_its_own(path: Path) -> None:
+    running = Keyring.open_or_create(path)
+    first = running.primary
+    source = KeyFile(path)
+    source.promote(source.add())
+    sealed = Keyring.open_or_create(path).seal(b"message", b"")
+
+    assert running.open(sealed, b"") == b"message"
+    assert running.primary == first
+    assert running.seal(b"x", b"")[1:9].hex() == first
+
+
+def test_names_of_older_keys_can_be_made_again(path: Path) -> None:
+    names = []
+    source = KeyFile(path)
+    for _ in range(3):
+        keyring = Keyring.open_or_create(path)
+        names.insert(0, keyring.cache_key("value", "x"))
+        source.promote(source.add())
+    newest = Keyring.open_or_create(path)
+
+    assert [older.cache_key("value", "x") for older in newest.older()] == names
+    assert len({newest.lease("run", "x"), keyring.lease("run", "x")}) == 1
+    assert newest.cache_key("value", "x") not in names
+
+
+def test_many_who_add_keys_at_once_lose_none(path: Path) -> None:
+    first = Keyring.open_or_create(path).primary
+    added: list[str] = []
+    threads = [threading.Thread(target=lambda: added.append(KeyFile(path).add())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(Keyring.open_or_create(path).ids) == {first, *added}
+    assert len(added) == 8
+
+
+def test_a_process_that_is_told_of_a_keyring_seals_with_the_same_key(path: Path) -> None:
+    pickled = pickle.dumps(keyring := Keyring.open_or_create(path))
+    source = KeyFile(path)
+    source.promote(source.add())
+
+    assert pickle.loads(pickled).primary == keyring.primary
+
+
+def test_a_process_with_other_keys_is_refused(path: Path) -> None:
+    pickled = pickle.dumps(Keyring.open_or_create(path))
+    path.unlink()
+    Keyring.open_or_create(path)
+
+    with pytest.raises(KeyringError, match="other keys"):
+        pickle.loads(pickled)
+
+
+def test_when_a_key_was_made_is_kept(path: Path) -> None:
+    keyring = Keyring.open_or_create(path)
+
+    created = keyring.created(keyring.primary)
+
+    assert created is not None
+    assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+
+
+def test_a_key_that_is_not_there_cannot_seal(path: Path) -> None:
+    Keyring.open_or_create(path)
+
+    with pytest.raises(KeyringError, match="no key"):
+        KeyFile(path).promote("0" * 16)

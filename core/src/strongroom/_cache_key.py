@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from strongroom._run import Run
+    from strongroom.keyring import Keyring
 
 __all__ = ["CacheKey"]
 
@@ -44,18 +45,20 @@ class CacheKey:
     """What the validator compares: a token for the name -> a keyed fingerprint of the value."""
 
     @classmethod
-    def of(cls, task: Task, run: Run, inputs: Mapping[str, object]) -> CacheKey | None:
+    def of(cls, task: Task, run: Run, inputs: Mapping[str, object], keyring: Keyring | None = None) -> CacheKey | None:
         """The key for *task* in *run* with these *inputs*; None if its ``cache_key_fn`` said that there is none.
+
+        *keyring* is another one than the run's where somebody looks for what was kept before the keys were rotated.
 
         Raises:
             DefinitionError: ``cache_key_fn`` gave something else than a text.
             SerializationError: what the key is made of cannot be told from others.
         """
-        maker = _Maker(task, run, inputs)
+        keyring = keyring or run.project.keyring
+        maker = _Maker(task, run, inputs, keyring)
         parts = maker.key_parts()
         if parts is None:
             return None
-        keyring = run.project.keyring
         folder = keyring.cache_key("parts", *_flat(parts))
         compared = dict(maker.compared_parts())
         if not compared:
@@ -66,7 +69,8 @@ class CacheKey:
 
 
 class _Maker:
-    def __init__(self, task: Task, run: Run, inputs: Mapping[str, object]) -> None:
+    def __init__(self, task: Task, run: Run, inputs: Mapping[str, object], keyring: Keyring) -> None:
+        self._keyring = keyring
         self._task = task
         self._run = run
         self._inputs = inputs
@@ -81,7 +85,7 @@ class _Maker:
         if task.cache_key is not None:
             return {"cache_key": self._print(task.cache_key, "cache_key")}
         # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
-        name = {"task": self._run.project.keyring.cache_key("name", task.name)}
+        name = {"task": self._keyring.cache_key("name", task.name)}
         if not task.cache_policy:
             return {**name, "source": self._source()}
         return {**name, **dict(self._policy_parts())}
@@ -122,8 +126,8 @@ class _Maker:
         return self._print((type(task), own), task.name)
 
     def _print(self, value: object, where: str) -> str:
-        project = self._run.project
-        return project.keyring.cache_key("value", canonical(value, where, foreign=project.plugins.fingerprint))
+        foreign = self._run.project.plugins.fingerprint
+        return self._keyring.cache_key("value", canonical(value, where, foreign=foreign))
 
 
 def _flat(pairs: Mapping[str, str]) -> Iterator[str]:

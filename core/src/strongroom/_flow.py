@@ -314,7 +314,7 @@ def _backend_and_leases(
         leases = open_leases(backend, run_id)
         if leases is not None:
             stack.enter_context(leases)
-            token = project.keyring.token("run", run_id)
+            token = project.keyring.lease("run", run_id)
             try:
                 if (leases.try_hold(token) if is_new else leases.hold(token)) is None:
                     raise NotResumableError(run_id, "it is running")

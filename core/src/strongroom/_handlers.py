@@ -56,8 +56,8 @@ class StoredHandler(ResultHandler):
         Raises:
             StorageError: what is there is no record, or storage does not answer.
         """
-        key = self._store.key_for(slot)
-        if not self._store.exists(key):
+        key = next(filter(self._store.exists, self._store.keys_for(slot)), None)
+        if key is None:
             return None
         found = self._store.unverified_metadata(key)
         return Receipt(self._store.url, key, found.object, found.chain, found.size).to_reference()

@@ -138,7 +138,7 @@ class Limits:
 
     def _limit(self, tag: str) -> _Limit:
         project = self._run.project
-        return _Limit(tag, project.keyring.token("limit", tag), project.settings.limits[tag])
+        return _Limit(tag, project.keyring.lease("limit", tag), project.settings.limits[tag])
 
     def _hold_all(self, job: Job, group: _Group) -> bool:
         """Hold all that *group* needs for *job*, or nothing."""

@@ -13,6 +13,8 @@ delimited: the context and the header by their lengths, the payload by its size 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import io
 import struct
@@ -23,6 +25,7 @@ import msgspec
 
 from strongroom._buffers import BufferReader, CountingWriter, chunks, private_copy
 from strongroom.errors import DamagedError, SealError, SerializationError
+from strongroom.keyring import bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +33,19 @@ if TYPE_CHECKING:
     from strongroom._mapped import MappedFile
     from strongroom.keyring import Keyring
 
-__all__ = ["MAGIC", "Header", "RecordWriter", "Verified", "authenticate", "read_header", "verify"]
+__all__ = [
+    "MAGIC",
+    "Header",
+    "RecordWriter",
+    "Verified",
+    "authenticate",
+    "bound_to",
+    "codec_binding",
+    "read_header",
+    "unwrap_data_key",
+    "verify",
+    "with_data_key",
+]
 
 MAGIC = b"strongroom/1 "
 _ALIGNMENT = 64
@@ -214,6 +229,34 @@ def _check_trailer(trailer: bytes, payload_size: int, hasher: blake3.blake3, loc
     if not hmac.compare_digest(hasher.digest(_TAG_SIZE), tag) or stated_size != payload_size:
         raise DamagedError(location)
     return int(decoded_size)
+
+
+def bound_to(key: str) -> bytes:
+    """The context of the record under *key*: one that was moved to another key does not verify."""
+    return bind("record", key)
+
+
+def codec_binding(key: str, object_: str) -> bytes:
+    """What the codecs of one record bind its bytes to."""
+    return bind("codec", key, object_)
+
+
+def with_data_key(header: Header, data_key: bytes, key: str, keyring: Keyring) -> Header:
+    """*header* with *data_key*, wrapped for this one record under *key*."""
+    wrapped = keyring.wrap(data_key, bind("wrap", key, header.object))
+    return msgspec.structs.replace(header, wrapped=base64.b64encode(wrapped).decode())
+
+
+def unwrap_data_key(header: Header, key: str, keyring: Keyring, location: str) -> bytes:
+    """The data key that `with_data_key` put into *header*.
+
+    Raises:
+        DamagedError: it was wrapped for another record, or with a key that is not here.
+    """
+    try:
+        return keyring.unwrap(base64.b64decode(header.wrapped, validate=True), bind("wrap", key, header.object))
+    except (binascii.Error, SealError):
+        raise DamagedError(location) from None
 
 
 def _line(header: Header) -> bytes:

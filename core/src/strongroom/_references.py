@@ -56,7 +56,7 @@ class BackendReferences:
             yield True
             return
         # The name under which `_task_cache` waits for its turn.
-        name = self._project.keyring.token("turn", storage, key)
+        name = self._project.keyring.lease("turn", storage, key)
         lease = self._backend.acquire(name, secrets.token_hex(16), seconds=_SECONDS)
         try:
             yield lease is not None

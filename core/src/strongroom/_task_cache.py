@@ -82,9 +82,22 @@ class TaskCache:
         try:
             return self._judge(self._find(self._key.path))
         except NotFoundError:
-            return self._miss("nothing is kept under its key")
+            return self._read_older()
         except StrongroomError as exc:
             return self._unreadable(str(exc))
+
+    def _read_older(self) -> Cached | None:
+        """What was kept under the name that the result had before the keys were rotated."""
+        for keyring in self._run.project.keyring.older():
+            key = CacheKey.of(self._task, self._run, self._inputs, keyring)
+            try:
+                if key is not None:
+                    return self._judge(self._find(key.path))
+            except NotFoundError:
+                continue
+            except StrongroomError as exc:
+                return self._unreadable(str(exc))
+        return self._miss("nothing is kept under its key")
 
     def take_turn(self) -> Cached | None:
         """Wait for the right to compute; a result if another run has computed it meanwhile.
@@ -102,7 +115,7 @@ class TaskCache:
             return None
         policy = self._task.cache_policy
         insist = policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE
-        name = self._run.project.keyring.token("turn", self._handler.store.url, self._key.path)
+        name = self._run.project.keyring.lease("turn", self._handler.store.url, self._key.path)
         turn = wait_for_turn(leases, name, self.read, self._sleep, insist=insist)
         if isinstance(turn, Cached):
             self._said = ("another run computed it while this one waited", True)

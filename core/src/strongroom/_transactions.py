@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from strongroom._grouping import transaction
     from strongroom._run import Run
     from strongroom._task import Task
+    from strongroom.keyring import Keyring
     from strongroom.results import Receipt, ResultStore
     from strongroom.states import State
 
@@ -106,15 +107,22 @@ class OpenTransaction:
             except Exception as exc:  # the user's code; what is decided is decided, and the other hooks are owed
                 _log.warning("a hook of the transaction %r raised %s", self.key, type(exc).__name__)
 
-    @property
-    def _place(self) -> str:
-        return f"transactions/{self._run.project.keyring.cache_key('transaction', self.key)}"
+    def _place(self, keyring: Keyring) -> str:
+        return f"transactions/{keyring.cache_key('transaction', self.key)}"
 
     def _read(self) -> dict[str, Receipt]:
+        # What was committed before the keys were rotated lies under the name that it had then.
+        for keyring in (self._run.project.keyring, *self._run.project.keyring.older()):
+            found = self._read_at(self._place(keyring))
+            if found is not None:
+                return found
+        return {}
+
+    def _read_at(self, place: str) -> dict[str, Receipt] | None:
         try:
-            found = _store(self._run).read(self._place).result
+            found = _store(self._run).read(place).result
         except NotFoundError:
-            return {}
+            return None
         except StrongroomError as exc:
             _log.warning("the results of the transaction %r are left out and computed again: %s", self.key, exc)
             return {}
@@ -124,7 +132,7 @@ class OpenTransaction:
     def _write(self) -> None:
         # One record names them all, so that one atomic write makes them visible.
         if self._staged and self._staged != self._committed:
-            _store(self._run).write(self._staged, self._place)
+            _store(self._run).write(self._staged, self._place(self._run.project.keyring))
 
 
 class Transactions:

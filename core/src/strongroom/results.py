@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import secrets
 import time
@@ -13,9 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
-
-from strongroom import _record
+from strongroom import _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
 from strongroom._garbage import Collected, Collecting, Garbage, Marks, References, RunReferences
 from strongroom._mapped import MappedFiles
@@ -31,12 +27,11 @@ from strongroom.errors import (
     NotEncryptedError,
     NotFoundError,
     NotSupportedError,
-    SealError,
     SerializationError,
     SettingsError,
     StorageError,
 )
-from strongroom.keyring import KEYRING_FILE, Keyring, bind
+from strongroom.keyring import KEYRING_FILE, Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -135,7 +130,12 @@ class ResultStore:
 
         A folder for each run keeps together what belongs together; what the task is called does not show.
         """
-        return f"runs/{slot.run_id}/{self._keyring.token('slot', slot.run_id, slot.task, slot.map_index, slot.field)}"
+        return _slot_key(slot, self._keyring)
+
+    def keys_for(self, slot: Slot) -> Iterator[str]:
+        """`key_for`, and then the keys that *slot* had before the keyring was rotated, the latest first."""
+        yield self.key_for(slot)
+        yield from (_slot_key(slot, older) for older in self._keyring.older())
 
     def write(
         self,
@@ -164,13 +164,12 @@ class ResultStore:
             expires=expires,
             fingerprints=dict(fingerprints or {}),
         )
-        codec_context = CodecContext(_codec_binding(key, id_))
+        codec_context = CodecContext(_record.codec_binding(key, id_))
         if chain.encrypts:
             codec_context = CodecContext(codec_context.binding, data_key=secrets.token_bytes(_DATA_KEY_SIZE))
-            wrapped = self._keyring.wrap(codec_context.data_key, _wrap_context(key, id_))
-            header = msgspec.structs.replace(header, wrapped=base64.b64encode(wrapped).decode())
+            header = _record.with_data_key(header, codec_context.data_key, key, self._keyring)
         with self._storage.create(key) as sink:
-            writer = _record.RecordWriter(sink, header, _context(key), self._keyring)
+            writer = _record.RecordWriter(sink, header, _record.bound_to(key), self._keyring)
             try:
                 decoded_size = chain.dump(value, writer.payload, codec_context)
                 payload_size, size = writer.finish(decoded_size)
@@ -210,7 +209,7 @@ class ResultStore:
             # What the header says here is not authentic yet, but with it a plain record cannot pass for another.
             if self._chain.encrypts and not header.wrapped:
                 raise NotEncryptedError(location)
-            return _context(key)
+            return _record.bound_to(key)
 
         with source:
             verified = _record.verify(
@@ -233,6 +232,21 @@ class ResultStore:
             return chain.load(payload, verified.decoded_size, context, lambda: DamagedError(location))
 
         return ResultRecord(metadata, verified.payload, decode)
+
+    def former(self) -> Iterator[str]:
+        """The keys of all records that another key than the primary has tagged. Nothing is verified for that."""
+        return _rewriting.former(self._storage, self._keyring)
+
+    def rewrite(self, key: str) -> bool:
+        """Tag the record under *key* with the primary key, and wrap its data key with it; False if that is so already.
+
+        It keeps its id, size and payload, so references still lead to it. It is replaced as a whole or not at all, so
+        this may be stopped at any point and done again. Let nobody write to *key* meanwhile: that could be lost.
+
+        Raises:
+            DamagedError: the record is not authentic; it is left as it is.
+        """
+        return _rewriting.rewrite(self._storage, key, self._keyring)
 
     def unverified_metadata(self, key: str) -> Metadata:
         """What the first line of the record under *key* says, read without its payload and so not authenticated.
@@ -275,7 +289,9 @@ class ResultStore:
         location = self.locate(key)
         source, size = self._storage.open(key)
         with source:
-            header = _record.authenticate(source, size, location=location, context=_context(key), keyring=self._keyring)
+            header = _record.authenticate(
+                source, size, location=location, context=_record.bound_to(key), keyring=self._keyring
+            )
         return _metadata(key, size, header)
 
     def verify(self, prefix: str = "") -> Iterator[Checked]:
@@ -358,16 +374,12 @@ class ResultStore:
         return Chain(tuple(self._codec(id_) for id_ in codecs), serializer)
 
     def _codec_context(self, key: str, header: _record.Header, chain: Chain, location: str) -> CodecContext:
-        binding = _codec_binding(key, header.object)
+        binding = _record.codec_binding(key, header.object)
         if chain.encrypts != bool(header.wrapped):
             raise DamagedError(location)
         if not chain.encrypts:
             return CodecContext(binding)
-        try:
-            wrapped = base64.b64decode(header.wrapped, validate=True)
-            return CodecContext(binding, data_key=self._keyring.unwrap(wrapped, _wrap_context(key, header.object)))
-        except (binascii.Error, SealError):
-            raise DamagedError(location) from None
+        return CodecContext(binding, data_key=_record.unwrap_data_key(header, key, self._keyring, location))
 
     def _codec(self, id_: str) -> Codec:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
@@ -377,17 +389,8 @@ def _reopened(url: str, chain: Chain, keyring: Keyring, allow: Collection[str], 
     return ResultStore(url, serializer=chain, keyring=keyring, allow=allow, require_encryption=False, plugins=plugins)
 
 
-def _context(key: str) -> bytes:
-    # Bound to its key, a record that was moved to another one does not verify.
-    return bind("record", key)
-
-
-def _codec_binding(key: str, object_: str) -> bytes:
-    return bind("codec", key, object_)
-
-
-def _wrap_context(key: str, object_: str) -> bytes:
-    return bind("wrap", key, object_)
+def _slot_key(slot: Slot, keyring: Keyring) -> str:
+    return f"runs/{slot.run_id}/{keyring.token('slot', slot.run_id, slot.task, slot.map_index, slot.field)}"
 
 
 def _metadata(key: str, size: int, header: _record.Header) -> Metadata:

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is a key, and what is a place that keys come from?"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import blake3
+import msgspec
+
+from strongroom.errors import KeyringError
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__all__ = ["KEY_ID_SIZE", "Key", "KeySet", "KeySource", "SupportsRotation", "bind"]
+
+KEY_ID_SIZE = 8
+_SECRET_SIZE = 32
+
+# Each subkey has one purpose, and a new purpose gets a new string: these are never changed or used twice.
+_PURPOSES = MappingProxyType(
+    {
+        "id": "strongroom 1 key id",
+        "seal": "strongroom 1 seal a document",
+        "wrap": "strongroom 1 wrap the key of a record",
+        "tag": "strongroom 1 tag a record",
+        "cache": "strongroom 1 name a cached result",
+        "token": "strongroom 1 replace a text by a token",
+    }
+)
+
+
+def bind(purpose: str, *parts: str | int | bytes | None) -> bytes:
+    """*purpose* and *parts* as bytes that no other purpose and parts have.
+
+    MessagePack writes the type and length of each part before it, so that parts cannot run into each other.
+    """
+    return msgspec.msgpack.encode((purpose, *parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One secret and the subkeys derived from it. Nothing of it shows in a repr."""
+
+    secret: bytes = field(repr=False)
+    created: datetime | None = field(default=None, compare=False)
+    """None if the source of the key does not say."""
+    id: str = field(init=False)
+    _subkeys: dict[str, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != _SECRET_SIZE:
+            raise KeyringError(f"a key has {_SECRET_SIZE} bytes, this one has {len(self.secret)}")
+        subkeys = {
+            purpose: blake3.blake3(self.secret, derive_key_context=text).digest() for purpose, text in _PURPOSES.items()
+        }
+        object.__setattr__(self, "_subkeys", subkeys)
+        # The id is derived, so that a wrong key is told by its name before anything is tried with it.
+        object.__setattr__(self, "id", subkeys["id"][:KEY_ID_SIZE].hex())
+
+    def __reduce__(self) -> NoReturn:
+        # A key in a pickle would be a key in storage, or on its way to somebody.
+        raise KeyringError("keys are not pickled; open the keyring where it is needed")
+
+    @classmethod
+    def generate(cls) -> Key:
+        """A new key from the operating system's random numbers."""
+        return cls(secrets.token_bytes(_SECRET_SIZE), datetime.now(UTC).replace(microsecond=0))
+
+    def subkey(self, purpose: str) -> bytes:
+        """The 32-byte key for one purpose: ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
+        return self._subkeys[purpose]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """What a source has: keys, the oldest first, and which one of them seals."""
+
+    keys: tuple[Key, ...]
+    primary: str
+
+    def __post_init__(self) -> None:
+        if self.primary not in {key.id for key in self.keys}:
+            raise KeyringError("a keyring needs at least one key, and one of them to seal with")
+
+
+class KeySource(ABC):
+    """Where the keys of a project come from. Hashable, and equal to a source of the same keys.
+
+    A source is pickled, so that other processes fetch the keys for themselves; a key never is.
+    """
+
+    id: str
+
+    @abstractmethod
+    def load(self) -> KeySet:
+        """The keys.
+
+        Raises:
+            KeyringError: they cannot be had; the message holds nothing of them.
+        """
+
+    def create(self) -> None:  # noqa: B027  # most sources are filled by somebody else
+        """Make a first key if there is none, where that is what the source is for."""
+
+    def stamp(self) -> object:
+        """Something that changes whenever `load` would give others; cheap."""
+        return None
+
+
+@runtime_checkable
+class SupportsRotation(Protocol):
+    """A source that can be given a new key."""
+
+    def add(self) -> str:
+        """Make a key that opens and does not seal yet, durably; returns its id."""
+        ...
+
+    def promote(self, key_id: str) -> None:
+        """Let the key *key_id* seal from now on, durably; the one that did goes on opening."""
+        ...
