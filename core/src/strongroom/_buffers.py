@@ -77,6 +77,13 @@ class BufferReader(io.RawIOBase):
     def tell(self) -> int:
         return self._position
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        # The one of RawIOBase asks `readinto` twice, which takes longer than to decode a small value.
+        end = len(self._view) if size is None or size < 0 else self._position + size
+        data = bytes(self._view[self._position : end])
+        self._position += len(data)
+        return data
+
     def readinto(self, target: WriteableBuffer, /) -> int:
         out = memoryview(target).cast("B")
         piece = self._view[self._position : self._position + len(out)]
@@ -120,27 +127,34 @@ def chunks(source: BinaryIO, size: int) -> Iterator[memoryview]:
         yield buffer[:count]
 
 
-def private_copy(size: int, *, keep_in_memory: bool) -> tuple[BinaryIO, Callable[[memoryview], object]]:
-    """A file of *size* bytes that nobody else can write to, and the function that fills it.
+def private_copy(source: BinaryIO, size: int, *, keep_in_memory: bool) -> tuple[BinaryIO, Iterator[memoryview]]:
+    """A file that nobody else can write to, and the *size* bytes of *source* that come into it, chunk by chunk.
 
-    It is anonymous memory if it is small or *keep_in_memory*, so that a value can be views of it; else a temporary
-    file without a name. Seek to the start before reading.
+    Each chunk is copied when it is asked for, and valid until the next one is; there are fewer bytes if *source* has no
+    more. The file is anonymous memory if it is small or *keep_in_memory*, so that a value can be views of it; else a
+    temporary file without a name. Seek to the start before reading.
     """
     if keep_in_memory or size <= _IN_MEMORY:
         # Pages of its own, so that they go back to the system with the last view of them.
         memory = memoryview(bytearray(size) if size < CHUNK else mmap.mmap(-1, size))
-        reader = BufferReader(memory)
-        return cast("BinaryIO", reader), _filler(memory)
+        return cast("BinaryIO", BufferReader(memory)), _read_into(memory, source)
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
-    return cast("BinaryIO", file), file.write
+    return cast("BinaryIO", file), _copied(source, size, file.write)
 
 
-def _filler(memory: memoryview) -> Callable[[memoryview], object]:
+def _read_into(memory: memoryview, source: BinaryIO) -> Iterator[memoryview]:
+    """Fill *memory*; the chunks are parts of it."""
+    readinto = cast("io.BufferedReader", source).readinto
     position = 0
+    while position < len(memory):
+        count = readinto(memory[position : position + CHUNK])
+        if not count:
+            return
+        yield memory[position : position + count]
+        position += count
 
-    def fill(data: memoryview) -> None:
-        nonlocal position
-        memory[position : position + len(data)] = data
-        position += len(data)
 
-    return fill
+def _copied(source: BinaryIO, size: int, write: Callable[[memoryview], object]) -> Iterator[memoryview]:
+    for chunk in chunks(source, size):
+        write(chunk)
+        yield chunk

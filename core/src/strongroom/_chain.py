@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._buffers import CHUNK, BoundedReader, CountingWriter
@@ -31,17 +31,16 @@ class Chain:
 
     codecs: tuple[Codec, ...]
     serializer: Serializer | None
+    id: str = field(init=False, compare=False)
+    """Such as ``compressed/arrow``."""
+    encrypts: bool = field(init=False, compare=False)
+    """True if one of the codecs does."""
 
-    @property
-    def id(self) -> str:
-        """Such as ``compressed/arrow``."""
+    def __post_init__(self) -> None:
+        # Once for each chain: both are asked for several times for each record that is read.
         last = self.serializer.id if self.serializer else AUTO
-        return "/".join([*(codec.id for codec in self.codecs), last])
-
-    @property
-    def encrypts(self) -> bool:
-        """True if one of the codecs does."""
-        return any(codec.encrypts for codec in self.codecs)
+        object.__setattr__(self, "id", "/".join([*(codec.id for codec in self.codecs), last]))
+        object.__setattr__(self, "encrypts", any(codec.encrypts for codec in self.codecs))
 
     def for_value(self, value: object, plugins: Plugins) -> Chain:
         """This chain with the serializer that *value* is written with."""

@@ -53,6 +53,9 @@ def canonical(value: object, where: str = "$", *, foreign: Foreign = lambda _: N
     Raises:
         SerializationError: it has, or holds, a value of a type that nobody knows; names the type and the place.
     """
+    if (scalar := _SCALARS.get(type(value))) is not None:
+        tag, content = scalar
+        return _pack(tag, content(value))
     return _Encoder(foreign).value(value, where)
 
 

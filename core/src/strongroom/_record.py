@@ -172,11 +172,10 @@ def verify(
     file = mapped(header)
     if file is not None:
         return _verify_in_place(file, header, (bound, line), hasher, location)
-    payload, fill = private_copy(payload_size, keep_in_memory=keep_in_memory(header))
+    payload, copied = private_copy(source, payload_size, keep_in_memory=keep_in_memory(header))
     try:
-        for chunk in chunks(source, payload_size):
+        for chunk in copied:
             hasher.update(chunk)
-            fill(chunk)
         decoded_size = _check_trailer(source.read(_TRAILER_SIZE + 1), payload_size, hasher, location)
     except BaseException:
         payload.close()

@@ -222,7 +222,7 @@ class ResultStore:
                 mapped=lambda header: self._files.open(source, stored_size) if self._maps(header.chain) else None,
             )
         metadata = _metadata(key, stored_size, verified.header)
-        allowed = self._allow | frozenset(allow)
+        allowed = self._allow.union(allow) if allow else self._allow
 
         def decode(payload: BinaryIO) -> object:
             chain = self._resolve(verified.header.chain, allowed, location)
