@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from strongroom import caching, signals, states, triggers
 from strongroom._branching import case, merge, switch
+from strongroom._debugging import raise_on_exception
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._flow import Flow, flow
 from strongroom._function_task import task
@@ -54,6 +55,7 @@ __all__ = [
     "flow",
     "hookimpl",
     "merge",
+    "raise_on_exception",
     "signals",
     "states",
     "switch",

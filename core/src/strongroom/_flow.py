@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import secrets
@@ -27,6 +28,7 @@ from strongroom._recorder import Recorder
 from strongroom._resume import beginning, check_policy, read_record
 from strongroom._run import Keeping, Run
 from strongroom._task import Task
+from strongroom.abc import Executor
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import BackendUnavailableError, DefinitionError, NotResumableError, ParameterError
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from strongroom._leases import Leases
     from strongroom._policy import Policy
     from strongroom._resume import Record
-    from strongroom.abc import Backend, Executor, ResultHandler, Serializer
+    from strongroom.abc import Backend, ResultHandler, Serializer
     from strongroom.states import State
 
 __all__ = ["Flow", "flow"]
@@ -269,7 +271,8 @@ class Flow(Graph):
                 raise ParameterError(f"the flow {self.name!r} needs the parameter {name!r}; pass {name}=...")
             if problem := not_plain_json(values[name], name):
                 raise ParameterError(f"parameters are plain JSON, but at {problem[0]}: {problem[1]}")
-        return MappingProxyType(values)
+        # A task may change a list that it is given, and the next run is to have the default as it was written.
+        return MappingProxyType(copy.deepcopy(values))
 
     def _check(self, parameters: Mapping[str, object], context: Mapping[str, object]) -> tuple[Task, ...]:
         """The tasks in an order in which they can run."""
@@ -281,6 +284,7 @@ class Flow(Graph):
         names = {*ENGINE_KEYS, *context, *current_context}
         for task in tasks:
             task.check_templates(self.inputs(task), names, parameters)
+        checks.check_storage_keys(tasks)
         return tasks
 
     def _context(self, run_id: str, parameters: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
@@ -329,8 +333,10 @@ def _backend_and_leases(
 def _executor(chosen: Executor | str | None, project: Project) -> Executor:
     if chosen is None:
         return SyncExecutor()
-    if not isinstance(chosen, str):
+    if isinstance(chosen, Executor):
         return chosen
+    if not isinstance(chosen, str):
+        raise DefinitionError(f"the executor is a {type(chosen).__name__}; give an Executor, or the id of one")
     built_in: dict[str, Callable[[], Executor]] = {SyncExecutor.id: SyncExecutor, ThreadExecutor.id: ThreadExecutor}
     return built_in[chosen]() if chosen in built_in else project.plugins.executor(chosen)
 

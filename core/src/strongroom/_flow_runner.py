@@ -210,7 +210,7 @@ class FlowRunner:
             self._ready.append(job)
 
     def _gather(self, job: Job) -> None:
-        self._set(job, gather(job, self._run.handler(job.task, {})))
+        self._set(job, gather(job, self._run.handler(job.task)))
 
     def _set(self, job: Job, state: State) -> None:
         """Give *job* a finished state that no runner made."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +13,6 @@ from strongroom.errors import DefinitionError
 from strongroom.states import Mapped, Pending, State, Success
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from strongroom._graph import Edge
     from strongroom._task import Task
     from strongroom.abc import ResultHandler, Slot
@@ -184,7 +182,8 @@ def _elements(edge: Edge, source: Job | State) -> Sequence[Job | State]:
     state = source.state if isinstance(source, Job) else source
     value = state.result
     # A text has elements, and a mapping has keys, but nobody means these.
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+    # An iterator can be gone through once: whoever came second would find it empty, and so would a resumed run.
+    if isinstance(value, (str, bytes, Mapping, Iterator)) or not isinstance(value, Iterable):
         kind = type(value).__name__
         raise DefinitionError(
             f"the task {edge.downstream.slug!r} is mapped over the input {edge.key!r}, but that is a {kind}; "

@@ -148,8 +148,16 @@ def _waiting(kind: type[State], task: Task, run: Run, document: StateDocument) -
     if issubclass(kind, Queued):
         return Scheduled(message, cached_inputs=inputs), run_count
     when = document.start_time
-    at = datetime.now(UTC) if when is None else datetime.fromtimestamp(when / 1e6, UTC)
+    at = datetime.now(UTC) if when is None else _moment(when)
     return Retrying(message, start_time=at, run_count=run_count, cached_inputs=inputs), run_count
+
+
+def _moment(at: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(at / 1e6, UTC)
+    except (OverflowError, ValueError, OSError):
+        # The last moment of all, as a number, may be rounded beyond itself.
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _finished(kind: type[State], task: Task, run: Run, document: StateDocument) -> State:
@@ -199,7 +207,7 @@ def _restore_mapped(
     if len(children) == len(places) and all(child.is_finished() for child in children):
         finished = tuple(children)
         lacking = any(_lacks_result(child) for child in finished)
-        result = NoResult if lacking else Gathered(finished, run.handler(task, {}))
+        result = NoResult if lacking else Gathered(finished, run.handler(task))
         states[task.slug, -1] = Mapped(document.message, result=result, map_states=finished), document.run_count
 
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from strongroom._debugging import is_debugged
 from strongroom._handlers import StoredHandler
 from strongroom._template import fill_template
 from strongroom.abc import ResultHandler, Slot
@@ -56,6 +57,7 @@ class Run:
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     _handlers: dict[tuple[object, ...], StoredHandler] = field(default_factory=dict)
+    _claimed: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def keeps(self, task: Task) -> bool:
         """True if the result of *task* is to be kept: the task decides, then a setting, the flow, a setting."""
@@ -76,19 +78,38 @@ class Run:
         elif isinstance(chosen, str):
             self.project.handler(chosen)
 
-    def handler(self, task: Task, values: Mapping[str, object]) -> ResultHandler:
-        """The handler for results of *task*; *values* are what its templates may use."""
+    def handler(self, task: Task, values: Mapping[str, object] | None = None) -> ResultHandler:
+        """The handler for results of *task*; *values* are what its templates may use.
+
+        Without them it keeps what is no single result of the task, under keys of its own.
+
+        Raises:
+            DefinitionError: another result of this run is kept under the same key.
+        """
         chosen = task.result_handler or self.keeping.result_handler
         if isinstance(chosen, ResultHandler):
             return chosen
         if chosen is not None and chosen != StoredHandler.id:
             return self.project.handler(chosen)
         storage = task.result_storage or self.keeping.result_storage
-        if task.result_storage_key is not None:
+        if task.result_storage_key is not None and values is not None:
             key = fill_template(task.result_storage_key, values)
+            if self.keeps(task):
+                self._claim(task, values.get("map_index"), storage, key)
             serializer = task.result_serializer or self.keeping.result_serializer
             return StoredHandler(self.project.store(storage, serializer), key)
         return self.stored(task, storage)
+
+    def _claim(self, task: Task, map_index: object, storage: str | Path | None, key: str) -> None:
+        """Give *key* to one result of this run: a second one would take the place of the first, unnoticed."""
+        owner = task.slug if map_index is None else f"{task.slug}[{map_index}]"
+        # Of several threads that ask at once, one gets it.
+        first = self._claimed.setdefault((str(storage or ""), key), owner)
+        if first != owner:
+            raise DefinitionError(
+                f"{first!r} and {owner!r} would keep their results under one key; let result_storage_key tell them "
+                "apart, such as by {task_slug} or {map_index}"
+            )
 
     def stored(self, task: Task, storage: str | Path | None) -> StoredHandler:
         """The handler that keeps results of *task* as records in *storage*; None is that of the settings."""
@@ -118,6 +139,8 @@ class Run:
             except Signal as signal:
                 new = signal.state
             except Exception as exc:  # the user's code: whatever it raises, nobody may take this for a success
+                if is_debugged():
+                    raise
                 new = Failed(f"a state handler raised {type(exc).__name__}", result=exc)
                 break
         try:

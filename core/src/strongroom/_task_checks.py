@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from strongroom.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from strongroom._task import Task
     from strongroom.states import State
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "check_seconds",
     "check_signature",
     "check_storage",
+    "check_storage_keys",
     "check_tags",
     "check_timeout",
     "one_of",
@@ -126,7 +129,10 @@ def check_delay(task: str, delay: object, jitter: object) -> RetryDelay:
 def check_seconds(task: str, argument: str, duration: object) -> timedelta | None:
     """A timedelta, from a number of seconds too."""
     if isinstance(duration, (int, float)) and not isinstance(duration, bool) and math.isfinite(duration):
-        duration = timedelta(seconds=duration)
+        try:
+            duration = timedelta(seconds=duration)
+        except OverflowError:
+            raise DefinitionError(f"{argument} of the task {task!r} is longer than time can be told") from None
     return check_duration(task, argument, duration)
 
 
@@ -135,7 +141,8 @@ def check_timeout(task: str, timeout: object) -> timedelta | None:
     duration = check_seconds(task, "timeout", timeout)
     if duration == timedelta(0):
         raise DefinitionError(f"timeout of the task {task!r} must be longer than nothing")
-    return duration
+    # Longer than the system's timers count, which is longer than anybody waits.
+    return None if duration is None else min(duration, timedelta(seconds=int(threading.TIMEOUT_MAX)))
 
 
 def check_duration(task: str, argument: str, duration: object) -> timedelta | None:
@@ -210,6 +217,21 @@ def check_storage(owner: str, storage: object) -> str | Path | None:
         kind = type(storage).__name__
         raise DefinitionError(f"result_storage of {owner!r} is a folder or an fsspec URL, not a {kind}")
     return storage
+
+
+def check_storage_keys(tasks: Iterable[Task]) -> None:
+    """Complain if two of *tasks* would keep their results under one key, as far as that is known before a run."""
+    owners: dict[tuple[str, str], Task] = {}
+    for task in tasks:
+        key = task.result_storage_key
+        if key is None or "{" in key or task.persist_result is False:
+            continue
+        first = owners.setdefault((str(task.result_storage or ""), key), task)
+        if first is not task:
+            raise DefinitionError(
+                f"the tasks {first.slug!r} and {task.slug!r} have the same result_storage_key, so that one result "
+                "would take the place of the other"
+            )
 
 
 def one_of(task: str, *, persist_result: bool | None, checkpoint: bool | None) -> bool | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from strongroom._call import call
+from strongroom._debugging import is_debugged
 from strongroom._errand import Errand, FailedErrandError, send
 from strongroom._jobs import trigger_view, upstream_states
 from strongroom._prints import call_logging_prints
@@ -34,6 +35,7 @@ from strongroom.states import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from strongroom._graph import Edge
     from strongroom._jobs import Job
@@ -240,6 +242,8 @@ class TaskRunner:
         except Signal:
             raise
         except Exception as exc:  # the user's code: whatever it raises, the trigger did not pass
+            if is_debugged():
+                raise
             return TriggerFailed(f"the trigger raised {type(exc).__name__}", result=exc)
         return state if passes else TriggerFailed("the trigger did not pass")
 
@@ -261,12 +265,18 @@ class TaskRunner:
         except Signal as signal:
             return self._with_inputs(self._with_kept_result(signal.state))
         except TaskTimeoutError as exc:
+            if is_debugged():
+                raise
             if exc.goes_on:
                 _log.warning("the task %r took longer than its timeout, and a thread goes on with it", self._task.slug)
             return TimedOut(str(exc), result=exc)
         except FailedErrandError as exc:
+            if is_debugged():
+                raise exc.error from None
             return Failed(str(exc), result=exc.error)
         except (Exception, SystemExit) as exc:  # the user's code may raise anything
+            if is_debugged():
+                raise
             return Failed(f"{type(exc).__name__} in the task", result=exc)
         return self._keep(value)
 
@@ -329,7 +339,8 @@ class TaskRunner:
 
     def _retrying(self, state: State) -> State:
         try:
-            start_time = datetime.now(UTC) + self._task.retry_delay.before(self._run_count, self._run.random)
+            delay = self._task.retry_delay.before(self._run_count, self._run.random)
+            start_time = _later(datetime.now(UTC), delay)
         except Exception as exc:  # retry_delay may be the user's function: to go on would be to guess
             return Failed(f"the delay of the next try could not be found out: {type(exc).__name__}", result=exc)
         return self._with_inputs(Retrying(state.message, start_time=start_time, run_count=self._run_count))
@@ -373,6 +384,13 @@ class TaskRunner:
             tags=tuple(sorted(task.tags)),
             cache=self._cache.news() if self._cache is not None else None,
         )
+
+
+def _later(now: datetime, delay: timedelta) -> datetime:
+    try:
+        return now + delay
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _unwrapped(state: State) -> State:

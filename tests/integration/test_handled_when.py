@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""On every executor, a result handler is called in five circumstances, and in no other."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from strongroom import Flow, JSONValue, Parameter, ResultHandler, Slot, context, signals
+
+from .conftest import a_task, states_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Noting(ResultHandler):
+    """Keeps values in files, and notes in one more what it is asked for, whichever process asks."""
+
+    id = "noting"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        name = f"{slot.task}{'' if slot.map_index < 0 else slot.map_index}.{slot.field.replace(' ', '-')}"
+        (self.folder / name).write_text(json.dumps(value))
+        self._note("write", name)
+        return name
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:
+        self._note("read", str(reference))
+        return json.loads((self.folder / str(reference)).read_text())
+
+    def _note(self, *words: str) -> None:
+        file = os.open(self.folder / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, " ".join((*words, "\n")).encode())
+        os.close(file)
+
+    @property
+    def notes(self) -> list[str]:
+        path = self.folder / "notes"
+        return [line.strip() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def noting(tmp_path: Path) -> Noting:
+    folder = tmp_path / "noted"
+    folder.mkdir()
+    return Noting(folder)
+
+
+def fails_at_first(x: object) -> object:
+    if context.task_run_count == 1:
+        raise ValueError
+    return x
+
+
+def pauses(x: object) -> object:
+    raise signals.PAUSE
+
+
+def skips(x: object) -> object:
+    raise signals.SKIP
+
+
+def fails(x: object) -> object:
+    raise ValueError
+
+
+def loops(x: object) -> object:
+    if context.loop_count < 3:
+        raise signals.LOOP(result=1)
+    return x
+
+
+def returns(x: object) -> object:
+    return x
+
+
+CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[str]]] = {
+    "a retry": (fails_at_first, {"max_retries": 1}, ["write up.result"]),
+    "a pause": (pauses, {}, ["write up.result"]),
+    "checkpointing": (returns, {"persist_result": True}, ["write down.result"]),
+    "success": (returns, {}, []),
+    "failure": (fails, {}, []),
+    "a skip": (skips, {}, []),
+    "a loop": (loops, {}, []),
+    "a failure that would be checkpointed": (fails, {"checkpoint": True}, []),
+}
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
+class TestOnEveryExecutor:
+    @pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
+    def test_only_what_has_to_survive_is_handled(self, circumstance: str, executor: str, noting: Noting) -> None:
+        function, arguments, expected = CIRCUMSTANCES[circumstance]
+        with Flow("flow", result_handler=noting) as flow:
+            up = a_task(lambda: "value", name="up")()
+            a_task(function, name="down", **arguments)(up)
+
+        flow.run(executor=executor)
+
+        assert noting.notes == expected
+
+    def test_a_queue_keeps_the_inputs_of_what_waits(
+        self, executor: str, noting: Noting, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STRONGROOM_LIMITS", "one=1")
+        with Flow("flow", result_handler=noting) as flow:
+            up = a_task(lambda: "value", name="up")()
+            first = a_task(returns, name="first", tags=["one"])(up)
+            second = a_task(returns, name="second", tags=["one"])(up)
+
+        states = states_of(flow.run(executor=executor))
+
+        assert (states[first].result, states[second].result) == ("value", "value")
+        # One at a time is all that there is with sync, so nobody waits there.
+        assert noting.notes == ([] if executor == "sync" else ["write up.result"])
+
+    def test_parameters_are_not_handled_by_the_tasks_handler(self, executor: str, noting: Noting) -> None:
+        with Flow("flow", result_handler=noting) as flow:
+            down = a_task(returns, name="down")(Parameter("x", default=[1]))
+
+        assert states_of(flow.run(executor=executor))[down].result == [1]
+        assert noting.notes == []
+
+    def test_caching_handles_the_output_once(self, executor: str, stored: Callable[[], list[Path]]) -> None:
+        with Flow("flow") as flow:
+            up = a_task(lambda: "value", name="up")()
+            down = a_task(returns, name="down", cache_key="of-a-test", cache_validator=lambda *_: True)(up)
+
+        first, second = (states_of(flow.run(executor=executor))[down] for _ in range(2))
+
+        assert (type(first).__name__, type(second).__name__) == ("Success", "Cached")
+        assert first.result == second.result == "value"
+        assert len(stored()) == 1
+
+    def test_what_is_not_run_reads_nothing(self, executor: str, noting: Noting) -> None:
+        kept = {"persist_result": True, "cache_result_in_memory": False}
+        with Flow("flow", result_handler=noting) as flow:
+            up = a_task(lambda: "value", name="up", **kept)()
+            a_task(returns, name="skipped")(up, upstream_tasks=[a_task(skips, name="skips")(0)])
+            a_task(returns, name="runs")(up)
+
+        flow.run(executor=executor)
+
+        assert noting.notes == ["write up.result", "read up.result"]
+
+    def test_children_are_kept_one_by_one(self, executor: str, noting: Noting) -> None:
+        with Flow("flow", result_handler=noting) as flow:
+            a_task(returns, name="each", persist_result=True).map([1, 2, 3])
+
+        flow.run(executor=executor)
+
+        assert sorted(noting.notes) == [f"write each{index}.result" for index in range(3)]
