@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, State, context, signals, task
+from strongroom import Flow, State, context, hookimpl, signals, task
 from strongroom._logs import LogFile, log_file, reading
 from strongroom.documents import LogLine
 
@@ -268,3 +268,28 @@ def test_what_is_said_after_the_end_is_not_kept(tmp_path: Path) -> None:
     log.write(LogLine(0, "", -1, "INFO", "late"))
 
     assert not (tmp_path / "log").exists()
+
+
+@EXECUTORS
+def test_a_filter_sees_a_line_before_it_is_written(
+    executor: str, said: Callable[[State], list[LogLine]], plugin: Callable[[object], None], isolated: Path
+) -> None:
+    class Masking:
+        @hookimpl
+        def strongroom_mask(self, text: str, name: str) -> str:
+            if name == "log" and "two" in text:
+                raise LookupError(text)
+            return text.replace("three", "***") if name == "log" else text
+
+    plugin(Masking())
+    with Flow("f") as f:
+        talk(1)
+
+    run = f.run(executor=executor)
+
+    assert [line.text for line in said(run)] == [
+        "one 1",
+        "(this line was not kept, since masking it raised LookupError)",
+        "***",
+    ]
+    assert b"three" not in log_file(isolated, str(run.context["run_id"])).read_bytes()

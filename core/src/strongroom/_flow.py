@@ -21,7 +21,7 @@ from strongroom._graph import Graph
 from strongroom._inputs import Parameter
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
-from strongroom._logs import LogFile, log_file, writing
+from strongroom._logs import LogFile, filtered, log_file, writing
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder
@@ -221,7 +221,7 @@ class Flow(Graph):
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
         with Outbox(backend) as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
-            stack.enter_context(writing(log.write))
+            stack.enter_context(writing(filtered(log.write, project.plugins.mask)))
             gate = Gate(project.keyring, project.plugins, outbox.put, policy)
             yield (
                 outbox,

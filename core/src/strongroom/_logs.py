@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from strongroom.documents import ErrorInfo
 
-__all__ = ["LogFile", "collecting", "log_file", "pass_on", "reading", "writing"]
+__all__ = ["LogFile", "collecting", "filtered", "log_file", "pass_on", "reading", "writing"]
 
 _log = logging.getLogger("strongroom")
 _tasks = logging.getLogger("strongroom.task")
@@ -96,6 +96,19 @@ def reading(path: Path) -> Iterator[LogLine]:
         for data in file:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 yield _decode(data)
+
+
+def filtered(write: Callable[[LogLine], None], mask: Callable[[str, str], str]) -> Callable[[LogLine], None]:
+    """*write*, for lines whose text is as *mask* leaves it; one that cannot be masked goes nowhere."""
+
+    def masked(line: LogLine) -> None:
+        try:
+            text = mask(line.text, "log")
+        except Exception as exc:  # a plugin's own code: whatever it raises, the line is not written as it is
+            text = f"(this line was not kept, since masking it raised {type(exc).__name__})"
+        write(line if text == line.text else msgspec.structs.replace(line, text=text))
+
+    return masked
 
 
 @contextlib.contextmanager
