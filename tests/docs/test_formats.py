@@ -9,13 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import blake3
 import pytest
 
 from strongroom import Keyring, ResultStore
+from strongroom.keyring import Key
 from strongroom.results import Receipt
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "docs/examples/read_record.py"
+DECRYPT = ROOT / "docs/examples/decrypt_record.py"
 PAGE = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
 
 
@@ -71,3 +74,24 @@ def test_the_tag_is_what_the_page_says(store: ResultStore, receipt: Receipt, tmp
     assert is_authentic(record, receipt.key, keyring)  # type: ignore[operator]  # a function of the page
     assert not is_authentic(record, "folder/other", keyring)  # type: ignore[operator]
     assert not is_authentic(record[:64] + b"x" + record[65:], receipt.key, keyring)  # type: ignore[operator]
+
+
+def test_a_script_with_the_library_cryptography_alone_decrypts_a_result_given_its_key(tmp_path: Path) -> None:
+    secret = bytes(range(32))
+    keyring = Keyring([Key(secret)])
+    store = ResultStore(tmp_path / "results", serializer="encrypted/json", keyring=keyring, allow=())
+    name = f"runs/{'a' * 32}/{'b' * 32}"
+    # More than one chunk, so that it matters that all of them are there.
+    store.write(["x" * 50_000, 1], name)
+    wrapping = blake3.blake3(secret, derive_key_context="strongroom 1 wrap the key of a record").hexdigest()
+    # Whatever is imported of ours fails here.
+    blocked = (
+        "import sys, runpy; sys.modules['strongroom'] = None; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])"
+    )
+    command = [sys.executable, "-c", blocked, str(DECRYPT), store.locate(name), name, str(tmp_path / "out")]
+
+    subprocess.run(command, input=wrapping, text=True, check=True, timeout=60)
+
+    assert b"x" * 50_000 not in Path(store.locate(name)).read_bytes()
+    assert json.loads((tmp_path / "out").read_text()) == ["x" * 50_000, 1]
+    assert len(DECRYPT.read_text().splitlines()) <= 40

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from strongroom import ResultStore
 from . import mortal
 from .mortal import KEY, a_store, value
 
-LIVES = 30
+LIVES = 10_000 if os.environ.get("STRONGROOM_TEST_LONG") else 30
 
 needs_strace = pytest.mark.skipif(
     not shutil.which("strace") and os.environ.get("CI") != "true", reason="strace stops a process at a system call"
@@ -86,6 +87,7 @@ def version(store: ResultStore, key: str = KEY) -> int:
     return int(found[0])
 
 
+@pytest.mark.long
 def test_a_killed_writer_leaves_whole_records_and_loses_none_that_was_acknowledged(
     folder: str, mortals: subprocess.Popen[str]
 ) -> None:
@@ -112,6 +114,9 @@ def test_a_killed_writer_leaves_whole_records_and_loses_none_that_was_acknowledg
     assert all(version(store, key) >= 0 for key in keys)
     assert leftovers, "no life ended while a record was being written"
     assert all(name.endswith(".tmp") for name in leftovers)
+    swept = store.collect_garbage(grace=timedelta(0))
+    assert swept.deleted == len(leftovers)
+    assert keys_and_leftovers(folder) == (keys | {"garbage/mark"}, set())
 
 
 def replaced(folder: str, injected: str) -> str:
@@ -149,6 +154,34 @@ def test_a_disk_that_fails_is_an_error_and_leaves_what_was_there(folder: str, ca
     assert reason in said
     assert keys_and_leftovers(folder) == ({KEY}, set())
     assert version(a_store(folder)) == 0
+
+
+# All that a commit asks of the system on its way, once it has begun; other calls are part of starting Python.
+CALLS = f"write,fsync,{RENAMES},close,openat,newfstatat,lseek,fcntl,ioctl,unlink"
+
+
+@needs_strace
+@pytest.mark.long
+def test_whichever_call_a_writer_dies_at_the_key_has_one_whole_version_and_the_rest_is_swept(folder: str) -> None:
+    store = a_store(folder)
+    store.write(value(0), KEY)
+    command = mortal_as_a_script("replace_once", folder, "1")
+    log = Path(folder).with_name("calls")
+    subprocess.run(["strace", "-f", "-e", f"trace={CALLS}", "-o", str(log), *command], check=True, timeout=60)
+    lines = [line for line in log.read_text().splitlines() if "(" in line]
+    # From where the temporary file is made on; before that there is nothing that could be half done.
+    first = next(number for number, line in enumerate(lines) if ".tmp" in line)
+    numbers = range(first, len(lines)) if os.environ.get("STRONGROOM_TEST_LONG") else [first, first + 2, len(lines) - 2]
+    names = [line.split("(")[0].split()[-1] for line in lines]
+    for number in numbers:
+        store.write(value(0), KEY)
+        when = names[: number + 1].count(names[number])
+        strace = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={names[number]}:signal=SIGKILL:when={when}"]
+        subprocess.run([*strace, *command], capture_output=True, check=False, timeout=60)
+        assert version(store) in {0, 1}
+        assert keys_and_leftovers(folder)[0] - {"garbage/mark"} == {KEY}
+        store.collect_garbage(grace=timedelta(0))
+        assert keys_and_leftovers(folder)[1] == set()
 
 
 @needs_strace
