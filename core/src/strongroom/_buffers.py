@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
@@ -138,6 +137,9 @@ def private_copy(source: BinaryIO, size: int, *, keep_in_memory: bool) -> tuple[
         # Pages of its own, so that they go back to the system with the last view of them.
         memory = memoryview(bytearray(size) if size < CHUNK else mmap.mmap(-1, size))
         return cast("BinaryIO", BufferReader(memory)), _read_into(memory, source)
+    # Takes long to import, with all its ways to compress, and only what is large needs it.
+    import tempfile
+
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     return cast("BinaryIO", file), _copied(source, size, file.write)
 
