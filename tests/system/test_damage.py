@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from strongroom import Keyring, ResultStore, Slot
@@ -29,6 +30,7 @@ VALUES = {
     # Its class is looked up while it is unpickled, which the audit hook hears of.
     "pickle": dt.timedelta(days=3),
     "arrow": np.arange(3, dtype="i4"),
+    "arrow.parquet": pa.table({"a": [1, 2]}),
 }
 CHAINS = [
     *VALUES,

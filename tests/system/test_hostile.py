@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from strongroom import CodecContext, Keyring, ResultStore
@@ -151,10 +152,30 @@ def tables() -> dict[str, bytes]:
     }
 
 
-HOSTILE = {**gadgets(), **arrays(), **documents(), **tables()}
+def parquets() -> dict[str, bytes]:
+    """Parquet files that lie about themselves."""
+
+    def file(metadata: bytes, table: pa.Table, **options: object) -> bytes:
+        sink = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata({DESCRIPTION: metadata}), sink, **options)
+        return sink.getvalue()
+
+    one, none = pa.table({"a": [1]}), pa.table({"a": pa.nulls(40_000_000, pa.int64())})
+    return {
+        "a parquet file with an extension": file(described(1), extension("os.system", b"touch planted")),
+        "a parquet file of more rows than there are": file(described(1 << 60), one),
+        "a parquet file that says nothing of itself": file(b"", one),
+        "a parquet file that becomes gigabytes": file(described(40_000_000), none),
+        "a parquet file with an endless footer": b"PAR1" + bytes(64) + b"\xff\xff\xff\x7fPAR1",
+        "a parquet file with no footer": b"PAR1" + bytes(4) + b"PAR1",
+    }
+
+
+HOSTILE = {**gadgets(), **arrays(), **documents(), **tables(), **parquets()}
 GOOD: Mapping[str, tuple[object, ...]] = {
     "json": ({"a": (1, 2.5), 3: None},),
     "arrow": (np.arange(3), pa.table({"a": ["x"]}), pd.DataFrame({"a": [1.5]}), pl.DataFrame({"a": [1]})),
+    "arrow.parquet": (pa.table({"a": ["x"]}), pd.DataFrame({"a": [1.5]}), pl.DataFrame({"a": [1]})),
 }
 
 
@@ -164,7 +185,7 @@ def everything_is_loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("good")
     for chain in CHAINS:
         store = ResultStore(folder, serializer=chain, keyring=KEYRING, allow=(), plugins=installed_plugins(None))
-        for value in GOOD.get(chain.split("/")[-1], ({"a": 1},) if chain.endswith("json") else GOOD["arrow"][1:]):
+        for value in GOOD[chain.rpartition("/")[2]]:
             _ = store.read(store.write(value).key).result
         for payload in (b"", b"nothing", *HOSTILE.values()):
             with pytest.raises(Exception):  # noqa: B017, PT011, PT012  # the words for an error may import, too
@@ -250,8 +271,7 @@ def test_a_pickle_is_not_touched_by_a_reader_that_does_not_allow_it(name: str, c
 def test_a_payload_changed_at_random_does_nothing(serializer: str, tmp_path: Path) -> None:
     chance = random.Random(serializer)
     kept = installed_plugins(None).serializer(serializer)
-    values = GOOD.get(serializer, GOOD["arrow"][1:])
-    payloads = [kept.dumps(value) for value in values]
+    payloads = [kept.dumps(value) for value in GOOD[serializer]]
     ended = set()
 
     for _ in range(150):

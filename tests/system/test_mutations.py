@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from strongroom import Keyring, ResultStore
@@ -21,6 +22,7 @@ ROUNDS = 200_000 if os.environ.get("STRONGROOM_TEST_LONG") else 2_000
 KEY = "reports/monthly"
 VALUES = {
     "json": [{"name": f"customer {number}", "price": number / 7} for number in range(400)],
+    "arrow.parquet": pa.table({"a": np.random.default_rng(7).random(5000)}),
     "pickle": {number: (str(number), float(number)) for number in range(1500)},
 }
 ARRAY = np.random.default_rng(7).random(5000)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CODECS", "SERIALIZERS", "anything_outside", "code_that_runs", "watched_plugins"]
 
-SERIALIZERS = ("arrow", "json", "pickle")
+SERIALIZERS = ("arrow", "arrow.parquet", "json", "pickle")
 CODECS = ("compressed", "compressed.lz4", "compressed.gzip", "compressed.bz2", "compressed.xz")
 
 _EVENTS = frozenset(

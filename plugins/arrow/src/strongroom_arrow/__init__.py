@@ -6,20 +6,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from strongroom.hookspecs import hookimpl
-from strongroom_arrow._serializer import ArrowIPC, keeps
+from strongroom_arrow._serializer import ArrowIPC, Parquet, keeps
 
 if TYPE_CHECKING:
     from strongroom.hookspecs import Register
 
-__all__ = ["ArrowIPC", "strongroom_choose_serializer", "strongroom_fingerprint", "strongroom_register"]
+__all__ = ["ArrowIPC", "Parquet", "strongroom_choose_serializer", "strongroom_fingerprint", "strongroom_register"]
 
 _PACKAGES = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
 @hookimpl
 def strongroom_register(register: Register) -> None:
-    """Offer the serializer ``arrow``."""
+    """Offer the serializers ``arrow`` and ``arrow.parquet``."""
     register.serializer(ArrowIPC())
+    register.serializer(Parquet())
 
 
 # First, because a table that JSON or pickle could keep as well is better off in Arrow.

@@ -9,7 +9,10 @@ from strongroom.errors import PluginError
 from strongroom_arrow import _streams
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from strongroom_arrow._bytes import Content
+    from strongroom_arrow._layout import Description
     from strongroom_arrow._streams import Parts
 
 __all__ = ["Kind", "Tabular", "load"]
@@ -39,7 +42,16 @@ def load(content: Content) -> object:
         PayloadError: it is not one whole stream of this plugin.
         PluginError: the value is of a package that is not installed here.
     """
-    table, description = _streams.read(content)
+    return made(*_streams.read(content))
+
+
+def made(table: pa.Table, description: Description) -> object:
+    """The value that *table* was made of.
+
+    Raises:
+        PayloadError: its columns are not those of the value that *description* names.
+        PluginError: the value is of a package that is not installed here.
+    """
     package = description.kind.partition(".")[0]
     try:
         if package == "pandas":

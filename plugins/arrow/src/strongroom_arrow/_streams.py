@@ -15,7 +15,7 @@ from strongroom_arrow._types import foreign_field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Parts", "batches", "check_schema", "read", "write"]
+__all__ = ["Parts", "batches", "check_schema", "read", "with_own_metadata", "write"]
 
 Parts: TypeAlias = "tuple[pa.Schema, Iterable[pa.RecordBatch], _layout.Description]"
 """What a stream is made of."""
@@ -72,7 +72,7 @@ def read(content: Content) -> tuple[pa.Table, _layout.Description]:
         raise PayloadError("it is not a whole and valid Arrow stream") from exc
     if table.num_rows != description.rows:
         raise PayloadError("it has more or fewer rows than it says")
-    return _with_own_metadata(table), description
+    return with_own_metadata(table), description
 
 
 def batches(table: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -116,7 +116,7 @@ def _read(content: Content) -> tuple[pa.Table, _layout.Description]:
     return table, description
 
 
-def _with_own_metadata(table: pa.Table) -> pa.Table:
+def with_own_metadata(table: pa.Table) -> pa.Table:
     """*table* with the metadata that the value's own schema had."""
     metadata = {key: value for key, value in table.schema.metadata.items() if key != _layout.KEY} or None
     if table.num_columns:

@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["foreign_field"]
+__all__ = ["foreign_field", "has_dictionary"]
 
 # Arrow's own, in C++. Any other extension type is Python code that one process registered and another one may not have.
 _CANONICAL = (pa.Bool8Type, pa.FixedShapeTensorType, pa.JsonType, pa.OpaqueType, pa.UuidType)
@@ -24,6 +24,11 @@ def foreign_field(schema: pa.Schema) -> str | None:
         if any(_is_foreign(part) for part in _all_fields(field)):
             return place
     return None
+
+
+def has_dictionary(field: pa.Field) -> bool:
+    """True if *field*, or something in it, has categories."""
+    return any(pa.types.is_dictionary(part.type) for part in _all_fields(field))
 
 
 def _is_foreign(field: pa.Field) -> bool:

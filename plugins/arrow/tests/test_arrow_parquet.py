@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do tables and frames come back from Parquet as they were, and is it Parquet?"""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from strongroom.errors import SerializationError
+from strongroom.testing import SerializerTests, vector
+from strongroom_arrow import Parquet
+from strongroom_arrow._errors import PayloadError
+
+Same = Callable[[object, object], None]
+VECTORS = Path(__file__).parents[3] / "tests" / "vectors" / "parquet"
+PARQUET = Parquet()
+
+VALUES: dict[str, object] = {
+    "table.parquet": pa.table(
+        {
+            "a": [1, None],
+            "s": ["x", None],
+            "f": [np.nan, -0.0],
+            "l": [[1, None], None],
+            "d": [{"x": 1, "y": [b"z"]}, None],
+            "t": pa.array([1, None], pa.timestamp("ns", "Europe/Berlin")),
+            "n": pa.array([1, 2], pa.decimal128(20, 3)),
+        },
+        metadata={"k": "v"},
+    ),
+    "batch.parquet": pa.record_batch({"a": pa.array([1, 2**63], pa.uint64())}),
+    "chunked.parquet": pa.chunked_array([["x"], [None, "y"]]),
+    "array.parquet": pa.array([dt.date(2026, 1, 31), None]),
+    "pandas.parquet": pd.DataFrame(
+        {
+            "i": [1, 2],
+            "s": pd.Series(["x", None], dtype="string[python]"),
+            "m": pd.Series([1, None], dtype="Int8"),
+            "u": pd.to_datetime(["2013-01-01", None]).as_unit("ns").tz_localize(dt.UTC),
+        },
+        index=pd.DatetimeIndex(["2013-01-01", "2013-01-02"], freq="D", name="day").as_unit("ns"),
+    ).set_axis(pd.Index(list("ismu"), dtype=object), axis=1),
+    "pandas-series.parquet": pd.Series([True, False], name=3),
+    "polars.parquet": pl.DataFrame({"a": [1, None], "s": ["x", None], "l": [[1.5], None]}),
+    "polars-series.parquet": pl.Series("s", [1, None]),
+}
+
+
+class TestParquet(SerializerTests):
+    serializer = PARQUET
+    values = tuple(VALUES.values())
+    refused = (
+        *(None, [1], np.arange(3), pa.table({}), pl.LazyFrame({"a": [1]})),
+        pa.table({"a": pa.array(["u"]).dictionary_encode()}),
+        pd.DataFrame({"a": pd.Categorical(["u"])}),
+        pl.Series(["u"], dtype=pl.Categorical),
+        pa.table({"a": [[pa.scalar("u")]]}).cast(pa.schema([("a", pa.list_(pa.dictionary(pa.int8(), pa.string())))])),
+        pa.table({"a": pa.array([1], pa.duration("s"))}).append_column("b", pa.array([1], pa.time32("s"))),
+    )
+
+    @pytest.fixture(autouse=True)
+    def _comparison(self, same: Same) -> None:
+        self._same = same
+
+    def difference(self, expected: object, actual: object) -> str | None:
+        try:
+            self._same(expected, actual)
+        except AssertionError as exc:
+            return str(exc) or "it came back with another value"
+        return None
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_what_an_earlier_version_wrote_is_read(name: str, same: Same) -> None:
+    same(VALUES[name], PARQUET.loads(vector(VECTORS / name, lambda: PARQUET.dumps(VALUES[name]))))
+
+
+def test_every_vector_has_its_value() -> None:
+    assert {path.name for path in VECTORS.iterdir()} == set(VALUES)
+
+
+def test_other_tools_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(PARQUET.dumps(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})))
+
+    assert pq.read_table(path).to_pydict() == {"a": [1, 2], "b": ["x", "y"]}
+    assert pl.read_parquet(path).to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_real_flights_come_back(flights: Path, same: Same) -> None:
+    # Its times are in seconds, which Parquet does not have.
+    table = pa.csv.read_csv(flights / "weather.csv").drop_columns(["time_hour"])
+
+    same(table, PARQUET.loads(PARQUET.dumps(table)))
+
+
+def test_a_large_table_comes_back(same: Same) -> None:
+    table = pa.table({"a": np.arange((1 << 20) + 7)})
+
+    assert PARQUET.loads(PARQUET.dumps(table)) == table
+
+
+def test_what_it_cannot_keep_is_named_with_its_place() -> None:
+    table = pa.table({"a": [1], "here": pa.array(["u"]).dictionary_encode()})
+
+    with pytest.raises(SerializationError, match=r"arrow\.parquet.*\$\['here'\].*categories.*use the serializer arrow"):
+        PARQUET.dumps(table)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_file_that_is_cut_off_or_goes_on_is_refused(name: str) -> None:
+    data = PARQUET.dumps(VALUES[name])
+
+    for size in range(0, len(data), 7):
+        with pytest.raises(PayloadError):
+            PARQUET.loads(data[:size])
+    with pytest.raises(PayloadError):
+        PARQUET.loads(data + b"\0")
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_changed_bytes_give_a_value_or_an_error_of_ours(name: str) -> None:
+    data = PARQUET.dumps(VALUES[name])
+    chance = random.Random(7)
+
+    for _ in range(200):
+        changed = bytearray(data)
+        for _ in range(chance.choice([1, 2, 4])):
+            changed[chance.randrange(len(data))] = chance.choice([0, 1, 127, 128, 255])
+        try:
+            PARQUET.loads(bytes(changed))
+        except PayloadError:
+            continue
+
+
+def test_a_small_file_that_becomes_much_more_is_refused() -> None:
+    few = pq.read_table(io.BytesIO(PARQUET.dumps(pa.table({"a": ["x" * 100_000]}))))
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, few.schema, compression="zstd", use_dictionary=True) as writer:
+        writer.write_table(pa.concat_tables([few] * 2000))
+
+    assert len(sink.getvalue()) < 64 << 10
+    with pytest.raises(PayloadError, match="much more than it is"):
+        PARQUET.loads(sink.getvalue())
+
+
+def test_a_small_file_of_very_many_missing_values_is_refused_by_writer_and_reader() -> None:
+    empty = pa.table({"a": pa.nulls(20_000_000, pa.int64())})
+
+    with pytest.raises(SerializationError, match="missing values"):
+        PARQUET.dumps(empty)
