@@ -22,7 +22,7 @@ from strongroom.errors import DamagedError, HandlerError
 from strongroom.keyring import Key
 from strongroom.results import Result
 
-from .watching import CODECS, SERIALIZERS, code_that_runs, watched_plugins
+from .watching import EVERY_CODEC, SERIALIZERS, code_that_runs, watched_plugins
 
 KEY = "reports/monthly"
 VALUES = {
@@ -35,8 +35,9 @@ VALUES = {
 CHAINS = [
     *VALUES,
     *(f"compressed/{serializer}" for serializer in VALUES),
+    *("encrypted/pickle", "encrypted/compressed/arrow"),
     # What is done to the bytes afterwards makes no difference to the tag, so one serializer stands for all.
-    *(f"{codec}/json" for codec in CODECS if codec != "compressed"),
+    *(f"{codec}/json" for codec in EVERY_CODEC if codec != "compressed"),
 ]
 
 
@@ -85,7 +86,7 @@ class Scene:
 
 
 def a_store(folder: Path, chain: str, calls: list[str], keyring: Keyring) -> ResultStore:
-    allow = {*SERIALIZERS, *CODECS}
+    allow = {*SERIALIZERS, *EVERY_CODEC}
     return ResultStore(folder, serializer=chain, keyring=keyring, allow=allow, plugins=watched_plugins(calls))
 
 

@@ -16,10 +16,11 @@ from strongroom._plugins import Plugins, installed_plugins
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CODECS", "SERIALIZERS", "anything_outside", "code_that_runs", "watched_plugins"]
+__all__ = ["CODECS", "EVERY_CODEC", "SERIALIZERS", "anything_outside", "code_that_runs", "watched_plugins"]
 
 SERIALIZERS = ("arrow", "arrow.parquet", "json", "pickle")
 CODECS = ("compressed", "compressed.lz4", "compressed.gzip", "compressed.bz2", "compressed.xz")
+EVERY_CODEC = (*CODECS, "encrypted")
 
 _EVENTS = frozenset(
     {
@@ -53,6 +54,7 @@ class _WatchedCodec(Codec):
 
     def __init__(self, inner: Codec, calls: list[str]) -> None:
         self.id = inner.id
+        self.encrypts = inner.encrypts
         self._inner = inner
         self._calls = calls
 
@@ -85,7 +87,7 @@ def watched_plugins(calls: list[str]) -> Plugins:
     real, watched = installed_plugins(None), Plugins(())
     things = [
         *(_Watched(real.serializer(id_), calls) for id_ in SERIALIZERS),
-        *(_WatchedCodec(real.codec(id_), calls) for id_ in CODECS),
+        *(_WatchedCodec(real.codec(id_), calls) for id_ in EVERY_CODEC),
     ]
     for name in sorted({thing.id.partition(".")[0] for thing in things}):
         watched.add(name, _Brings(*(thing for thing in things if thing.id.partition(".")[0] == name)))
