@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from strongroom import Flow, Keyring, context
+from strongroom._policy import FIELDS, allowed
+from strongroom.documents import Disposition
 from strongroom.project import Project
 
 from .scanner import Canary, Finding, Scanner, letters, snapshot
@@ -50,7 +52,12 @@ def run(request: pytest.FixtureRequest, isolated: Path) -> Callable[[], Ran]:
     return lambda: Ran(isolated, request.param)
 
 
-def test_no_secret_is_in_the_files_of_the_backend(run: Callable[[], Ran]) -> None:
+@pytest.mark.parametrize("strict", ["false", "true"])
+def test_no_secret_is_in_the_files_of_the_backend(
+    run: Callable[[], Ran], strict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_EGRESS_STRICT", strict)
+
     ran = run()
 
     assert not ran.found
@@ -68,6 +75,29 @@ def test_without_the_seal_each_secret_that_a_document_tells_is_found_and_no_othe
     assert {finding.canary for finding in ran.found} == set(SEALED)
 
 
+def test_with_a_policy_that_lets_everything_out_nearly_every_secret_is_shown(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for field in FIELDS:
+        if Disposition.CLEAR in allowed(field):
+            monkeypatch.setenv(f"STRONGROOM_EGRESS_{field.upper()}", "clear")
+
+    ran = Ran(isolated, "sync")
+
+    found = {finding.canary for finding in ran.found}
+    assert found <= set(SEALED)
+    assert len(found) >= 0.95 * len(SEALED), set(SEALED) - found
+
+
+@pytest.mark.parametrize("how", ["token", "drop"])
+def test_a_token_and_nothing_at_all_show_no_secret(isolated: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    for field in FIELDS:
+        if Disposition(how) in allowed(field):
+            monkeypatch.setenv(f"STRONGROOM_EGRESS_{field.upper()}", how)
+
+    assert not Ran(isolated, "sync").found
+
+
 def test_what_is_not_sent_is_where_it_belongs(
     run: Callable[[], Ran], capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -81,7 +111,11 @@ def test_what_is_not_sent_is_where_it_belongs(
     assert str(ran.told["printed line"]) in capfd.readouterr().out
 
 
-def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated: Path) -> None:
+@pytest.mark.parametrize(("strict", "seen"), [("false", {"flow", "task"}), ("true", set())])
+def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_unless_the_policy_is_strict(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, strict: str, seen: set[str]
+) -> None:
+    monkeypatch.setenv("STRONGROOM_EGRESS_STRICT", strict)
     secrets = {"flow": letters(), "task": letters()}
     with Flow(secrets["flow"]) as flow:
         a_task(lambda: 1, name=secrets["task"])()
@@ -89,7 +123,7 @@ def test_the_name_of_a_task_and_of_a_flow_leaves_in_clear_and_is_found(isolated:
     flow.run()
 
     found = Scanner(secrets).scan(snapshot(isolated, isolated / "copy"))
-    assert {finding.canary for finding in found} == {"flow", "task"}
+    assert {finding.canary for finding in found} == seen
 
 
 def test_no_cache_key_and_no_input_that_is_compared_shows_in_the_name_or_header_of_a_record(

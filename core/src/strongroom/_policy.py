@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from strongroom._plugins import Plugins
     from strongroom._settings import Settings
 
-__all__ = ["DEFAULT", "FIELDS", "NAMES", "Policy", "Rule", "policy_of"]
+__all__ = ["DEFAULT", "FIELDS", "NAMES", "Policy", "Rule", "allowed", "policy_of"]
 
 _CLEAR, _MASK, _TOKEN, _SEAL, _DROP = Disposition
 _ORDER = MappingProxyType({each: number for number, each in enumerate(Disposition)})

@@ -77,7 +77,9 @@ class BackendReferences:
                 if isinstance(document, StateDocument):
                     results = [*document.cached_inputs.values(), *([document.result] if document.result else [])]
                     keys.update(_keys(results))
-                    opaque = opaque or not all(map(_is_seen_through, results))
+                    # What a plugin kept from leaving may have been a reference.
+                    hidden = not {"result", "cached_inputs"}.isdisjoint(document.withheld)
+                    opaque = opaque or hidden or not all(map(_is_seen_through, results))
         except SealError:
             raise ReferencesError(run_id, "a document does not open") from None
         last = {place: document.type for place, document in newest.items()}

@@ -26,7 +26,7 @@ from strongroom.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Backend", "Egress", "Plugins", "Results", "Settings", "Tasks", "load"]
+__all__ = ["Backend", "Egress", "Plugins", "Results", "Settings", "Tasks", "load", "load_file"]
 
 _PREFIX = "STRONGROOM_"
 _OF_TESTS = "STRONGROOM_TEST_"
@@ -171,6 +171,20 @@ def load(env: Mapping[str, str], cwd: Path) -> Settings:
     found: dict[str, _Found] = {}
     for source in (_from_file(cwd, "strongroom.toml"), _from_file(cwd, "pyproject.toml"), _from_env(env, cwd)):
         found.update(source)
+    return _settings(found, env)
+
+
+def load_file(path: Path, env: Mapping[str, str]) -> Settings:
+    """The settings that *path* alone makes, over the defaults.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    path = path.absolute()
+    return _settings(dict(_read(path, (path.stat().st_mtime_ns, path.stat().st_size)) or ()), env)
+
+
+def _settings(found: Mapping[str, _Found], env: Mapping[str, str]) -> Settings:
     limits = _section(_LIMITS, found)
     origins = {key: "default" for key in _TYPES if key != _LIMITS or not limits}
     origins |= {key: item.origin for key, item in found.items()}

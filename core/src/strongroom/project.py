@@ -55,6 +55,15 @@ class Project:
         """
         return cls(_settings.load(os.environ if env is None else env, cwd or Path.cwd()))
 
+    @classmethod
+    def of_file(cls, path: Path, env: Mapping[str, str] | None = None) -> Project:
+        """The project as the settings in the file *path* alone would have it.
+
+        Raises:
+            SettingsError: a setting is wrong, or the file cannot be read.
+        """
+        return cls(_settings.load_file(path, os.environ if env is None else env))
+
     @property
     def home(self) -> Path:
         """The folder of the keyring, and of results and runs unless the settings say otherwise."""

@@ -191,6 +191,33 @@ def show_egress(
     _egress.show(run, full=full, as_json=as_json)
 
 
+@egress.command("explain")
+@reported
+def explain_egress(
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Print how each field of a document leaves, and which setting or plugin says so."""
+    from strongroom_cli import _policy
+
+    _policy.explain(as_json=as_json)
+
+
+@egress.command("diff")
+@reported
+def diff_egress(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Other settings, such as a strongroom.toml.")],
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Print which fields would leave in another way with the settings in FILE."""
+    from strongroom_cli import _policy
+
+    _policy.diff(file, as_json=as_json)
+
+
 @cache.command("explain")
 @reported
 def explain_cache(
