@@ -33,6 +33,8 @@ cache = typer.Typer(help="What is kept for later runs.", no_args_is_help=True, r
 app.add_typer(cache, name="cache")
 store = typer.Typer(help="What lies in storage.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store, name="store")
+keys = typer.Typer(help="The keys of the project.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys, name="keys")
 
 RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or 'last'.")]
 AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -285,6 +287,49 @@ def collect_store(
     _store.collect(storage, grace=grace, only_user=only_user, dry_run=dry_run, as_json=as_json)
 
 
+@keys.command("show")
+@reported
+def show_keys(
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """List the keys by their ids. No secret is shown."""
+    from strongroom_cli import _keys
+
+    _keys.show(as_json=as_json)
+
+
+@keys.command("rotate")
+@reported
+def rotate_keys(
+    *,
+    stage: Annotated[bool, typer.Option("--stage", help="Only add the key; the next call lets it seal.")] = False,
+    rewrite: Annotated[bool, typer.Option("--rewrite", help="Bring the stored results to the new key.")] = False,
+    storage: Storage = None,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Seal with a new key from now on; the old ones go on opening what they sealed."""
+    from strongroom_cli import _keys
+
+    _keys.rotate(storage, stage=stage, with_rewrite=rewrite, as_json=as_json)
+
+
+@keys.command("rewrite")
+@reported
+def rewrite_keys(
+    *,
+    storage: Storage = None,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Bring stored results to the key that seals now; goes on where it was stopped."""
+    from strongroom_cli import _keys
+
+    _keys.rewrite(storage, as_json=as_json)
+
+
 @app.command()
 @reported
 def plugins(
@@ -304,7 +349,7 @@ def _run_command_of_plugin(arguments: list[str]) -> None:
     name = arguments[0] if arguments else "-"
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}
     # To look among the plugins is to load them all, so ours come first.
-    if name.startswith("-") or name in own or name in {"cache", "egress", "store"}:
+    if name.startswith("-") or name in own or name in {"cache", "egress", "keys", "store"}:
         return
     from strongroom.project import Project
 
