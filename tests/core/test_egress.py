@@ -74,6 +74,7 @@ def test_every_field_has_a_disposition_and_these_are_all() -> None:
         | {"error_id": "clear"}
         | dict.fromkeys(("message", "result", "error", "cached_inputs", "start_time"), "seal")
         | dict.fromkeys(("task_run_name", "tags", "cache"), "seal"),
+        "LogDocument": columns | {"lines": "seal"},
     }
 
 

@@ -50,7 +50,7 @@ def test_every_setting_has_an_origin_and_a_variable(project: Path) -> None:
     origins = load({}, project).origins
 
     assert set(origins) == set(_settings._VARIABLES.values())
-    assert len(origins) == 31
+    assert len(origins) == 32
 
 
 def test_variables_of_other_programs_and_of_our_own_tests_are_ignored(project: Path) -> None:

@@ -7,13 +7,14 @@ import logging
 import os
 import stat
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from strongroom import Flow, State, context, hookimpl, signals, task
-from strongroom._logs import LogFile, log_file, reading
-from strongroom.documents import LogLine
+from strongroom._logs import LogFile, LogPost, log_file, reading
+from strongroom.documents import LogDocument, LogLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -293,3 +294,90 @@ def test_a_filter_sees_a_line_before_it_is_written(
         "***",
     ]
     assert b"three" not in log_file(isolated, str(run.context["run_id"])).read_bytes()
+
+
+@pytest.fixture
+def sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_EGRESS_LOGS", "seal")
+
+
+@EXECUTORS
+@pytest.mark.usefixtures("sealed")
+def test_logs_leave_sealed_in_their_order_and_are_read_back(
+    executor: str, recorded: Recorded, project: Project, isolated: Path
+) -> None:
+    with Flow("f") as f:
+        talk.map(list(range(100)))
+
+    run = f.run(executor=executor)
+    run_id = str(run.context["run_id"])
+    here = list(project.logs(run_id))
+    log_file(isolated, run_id).unlink()
+
+    documents = [each for each in recorded(run) if isinstance(each, LogDocument)]
+    assert len(here) == 300
+    assert [line for each in documents for line in each.lines] == here
+    assert [each.sequence for each in documents] == list(range(len(documents)))
+    assert 2 <= len(documents) < 30
+    with closing(project.open_backend()) as backend:
+        assert list(project.logs(run_id, backend)) == here
+        assert all(b"three" not in envelope.sealed for envelope in backend.read(run_id))
+
+
+@pytest.mark.usefixtures("sealed")
+def test_a_resumed_run_goes_on_with_its_log(recorded: Recorded) -> None:
+    @task(log_stdout=True)
+    def wait() -> None:
+        print("resumed" if context.resume else "first")
+        if not context.resume:
+            raise signals.PAUSE
+
+    with Flow("f") as f:
+        wait()
+
+    run = f.run()
+    f.resume(str(run.context["run_id"]))
+
+    documents = [each for each in recorded(run) if isinstance(each, LogDocument)]
+    assert [(each.sequence, line.text) for each in documents for line in each.lines] == [(0, "first"), (1, "resumed")]
+
+
+@pytest.mark.usefixtures("sealed")
+def test_a_veto_keeps_the_log_here_and_the_run_goes_on(
+    plugin: Callable[[object], None],
+    said: Callable[[State], list[LogLine]],
+    recorded: Recorded,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Veto:
+        @hookimpl
+        def strongroom_outgoing(self, document: object) -> None:
+            if isinstance(document, LogDocument):
+                raise PermissionError
+
+    plugin(Veto())
+    with Flow("f") as f:
+        talk(1)
+
+    run = f.run()
+
+    assert run.is_successful()
+    assert len(said(run)) == 3
+    assert not any(isinstance(each, LogDocument) for each in recorded(run))
+    assert "kept on this machine only" in caplog.text
+
+
+def test_lines_leave_some_at_a_time() -> None:
+    now, sent = 0.0, list[int]()
+    post = LogPost(lambda _: None, lambda lines: sent.append(len(lines)), lambda: now)
+    line = LogLine(0, "", -1, "INFO", "text")
+
+    for _ in range(201):
+        post.write(line)
+    assert sent == [200]
+    now = 1.5
+    post.write(line)
+    assert sent == [200, 2]
+    post.write(line)
+    post.close()
+    assert sent == [200, 2, 1]

@@ -21,7 +21,7 @@ from strongroom._graph import Graph
 from strongroom._inputs import Parameter
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
-from strongroom._logs import LogFile, filtered, log_file, writing
+from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder
@@ -221,14 +221,18 @@ class Flow(Graph):
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
         with Outbox(backend) as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
-            stack.enter_context(writing(filtered(log.write, project.plugins.mask)))
             gate = Gate(project.keyring, project.plugins, outbox.put, policy)
+            recorder = Recorder(gate, run_id, sequences=sequences)
+            write = log.write
+            if project.settings.egress.logs == "seal":
+                write = stack.enter_context(closing(LogPost(log.write, recorder.log))).write
+            stack.enter_context(writing(filtered(write, project.plugins.mask)))
             yield (
                 outbox,
                 Run(
                     id=run_id,
                     project=project,
-                    recorder=Recorder(gate, run_id, sequences=sequences),
+                    recorder=recorder,
                     context=self._context(run_id, parameters, context),
                     parameters=parameters,
                     keeping=self._keeping,

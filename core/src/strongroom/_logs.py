@@ -20,6 +20,7 @@ import msgspec
 from strongroom._error_info import error_info
 from strongroom.context import context
 from strongroom.documents import LogLine
+from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from strongroom.documents import ErrorInfo
 
-__all__ = ["LogFile", "collecting", "filtered", "log_file", "pass_on", "reading", "writing"]
+__all__ = ["LogFile", "LogPost", "collecting", "filtered", "log_file", "pass_on", "reading", "writing"]
 
 _log = logging.getLogger("strongroom")
 _tasks = logging.getLogger("strongroom.task")
@@ -35,6 +36,7 @@ _tasks = logging.getLogger("strongroom.task")
 _LONGEST = 64 << 10
 # What a task in another process says waits there until it ends.
 _MOST = 10_000
+_BATCH = 200
 
 _listener: ContextVar[Callable[[LogLine], None] | None] = ContextVar("strongroom_log", default=None)
 _encode = msgspec.json.Encoder().encode
@@ -84,6 +86,54 @@ class LogFile:
         # A link that somebody put there would lead the lines to a place of theirs.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         return os.open(self._path, flags, 0o600)
+
+
+class LogPost:
+    """Lines on their way to the backend, some at a time, after they are written here."""
+
+    def __init__(
+        self,
+        write: Callable[[LogLine], None],
+        send: Callable[[tuple[LogLine, ...]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._send = send
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._lines: list[LogLine] = []
+        self._size = 0
+        self._since = 0.0
+        self._failed = False
+
+    def write(self, line: LogLine) -> None:
+        """Add *line*; it leaves with the lines before it, or when it is the first of a second."""
+        # One thread at a time, so that the lines leave in the order in which they are written here.
+        with self._lock:
+            self._write(line)
+            if not self._lines:
+                self._since = self._clock()
+            self._lines.append(line)
+            self._size += len(line.text)
+            if len(self._lines) >= _BATCH or self._size >= _LONGEST or self._clock() - self._since >= 1.0:
+                self._flush()
+
+    def close(self) -> None:
+        """Send what is left; what is said later stays here."""
+        with self._lock:
+            self._flush()
+            self._failed = True
+
+    def _flush(self) -> None:
+        lines, self._lines, self._size = tuple(self._lines), [], 0
+        if not lines or self._failed:
+            return
+        try:
+            self._send(lines)
+        except StrongroomError as exc:
+            # The run is worth more than its log, which is here in any case.
+            self._failed = True
+            _log.warning("what tasks log leaves no longer, and is kept on this machine only: %s", exc)
 
 
 def reading(path: Path) -> Iterator[LogLine]:

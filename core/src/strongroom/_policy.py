@@ -35,7 +35,9 @@ ERROR_PARTS = ("error_class", "error_message", "error_notes", "error_frames")
 _NEEDED = frozenset({"parameters", "secrets", "tasks", "result", "cached_inputs", "start_time"})
 
 # Ids, state types, times and counts are what a backend is for; these say how the policy was kept.
-_FIXED = frozenset({"run_id", "map_index", "sequence", "type", "at", "run_count", "error_id", "withheld", "policy"})
+_FIXED = frozenset(
+    {"run_id", "map_index", "sequence", "type", "at", "run_count", "error_id", "withheld", "policy", "lines"}
+)
 
 FIELDS: Mapping[str, Disposition] = MappingProxyType(
     {
@@ -152,7 +154,7 @@ def _from_settings(settings: Settings) -> Iterator[Rule]:
 
 
 def _fixed() -> dict[str, Disposition]:
-    found = {**DISPOSITIONS[RunDocument], **DISPOSITIONS[StateDocument]}
+    found = {field: what for each in DISPOSITIONS.values() for field, what in each.items()}
     return {field: what for field, what in found.items() if field in _FIXED}
 
 

@@ -9,18 +9,21 @@ import time
 from typing import TYPE_CHECKING
 
 from strongroom._error_info import error_info
-from strongroom.documents import KeptResult, RunDocument, StateDocument
+from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.states import Queued, Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from strongroom._egress import Gate
-    from strongroom.documents import CacheInfo
+    from strongroom.documents import CacheInfo, LogLine
     from strongroom.results import Result
     from strongroom.states import State
 
-__all__ = ["Recorder"]
+__all__ = ["LOG_INDEX", "Recorder"]
+
+LOG_INDEX = -2
+"""The map index of lines of logs, which are no task's states."""
 
 _log = logging.getLogger("strongroom")
 
@@ -105,6 +108,17 @@ class Recorder:
         )
         # Only now: a document that was not let out leaves no gap.
         self._sequences[task, map_index] = sequence + 1
+
+    def log(self, lines: tuple[LogLine, ...]) -> None:
+        """Write down what tasks logged. Not to be called by two threads at once.
+
+        Raises:
+            EgressError: a plugin did not let it out.
+        """
+        sequence = self._sequences.get(("", LOG_INDEX), 0)
+        at = self._clock() // 1000
+        self._gate.send(LogDocument(run_id=self._run_id, map_index=LOG_INDEX, sequence=sequence, at=at, lines=lines))
+        self._sequences["", LOG_INDEX] = sequence + 1
 
 
 def _log_error(error: BaseException, task: str) -> str:

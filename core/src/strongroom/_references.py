@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from strongroom._garbage import RunReferences
 from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, StoredHandler
 from strongroom._receipts import Receipts
+from strongroom._recorder import LOG_INDEX
 from strongroom.abc import SupportsLeases
 from strongroom.documents import StateDocument
 from strongroom.errors import ReferencesError, SealError, StrongroomError
@@ -83,6 +84,7 @@ class BackendReferences:
         except SealError:
             raise ReferencesError(run_id, "a document does not open") from None
         last = {place: document.type for place, document in newest.items()}
+        last.pop(("", LOG_INDEX), None)
         ended = last.pop(("", -1), "") in _ENDED and all(map(_is_finished, last.values()))
         return RunReferences(run_id, frozenset(keys), goes_on=opaque or not ended)
 

@@ -87,6 +87,8 @@ class Egress(_Section, frozen=True):
     """Tightens everything: names become tokens, and no setting or plugin lets anything else out in clear."""
     require: tuple[str, ...] = ()
     """The names of plugins without which no document leaves."""
+    logs: Literal["local", "seal"] = "local"
+    """Whether what tasks log stays on this machine only, or leaves sealed, too."""
     name: _Word | None = None
     task: _Word | None = None
     run_name: _Word | None = None
@@ -142,6 +144,7 @@ _EXPECTED: Mapping[object, str] = MappingProxyType(
         _Limit: "a whole number from 1",
         bool: "true or false",
         bool | None: "true or false",
+        Literal["local", "seal"]: "local or seal",
         _Word | None: "one of clear, mask, token, seal and drop",
         tuple[str, ...]: "a list of strings (in a variable: separated by commas)",
         tuple[str, ...] | None: "a list of strings (in a variable: separated by commas)",

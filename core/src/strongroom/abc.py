@@ -157,7 +157,7 @@ class Envelope(msgspec.Struct, frozen=True):
     task: str
     """The slug of the task; empty for the flow run itself."""
     map_index: int
-    """From 0 for children of a mapped task, else -1."""
+    """From 0 for children of a mapped task; -2 for lines of logs; else -1."""
     sequence: int
     """From 0 in steps of 1 for each ``(run_id, task, map_index)``."""
     kind: str

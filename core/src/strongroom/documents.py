@@ -26,6 +26,7 @@ __all__ = [
     "ErrorInfo",
     "Frame",
     "KeptResult",
+    "LogDocument",
     "LogLine",
     "RunDocument",
     "StateDocument",
@@ -155,6 +156,14 @@ class StateDocument(Document, frozen=True, kw_only=True):
     cache: Annotated[CacheInfo | None, Disposition.SEAL] = None
 
 
+class LogDocument(Document, frozen=True, kw_only=True):
+    """Lines of the log of a run, where ``egress.logs`` is ``seal``; its map index is -2, in a numbering of its own."""
+
+    kind: ClassVar[str] = "log"
+
+    lines: Annotated[tuple[LogLine, ...], Disposition.SEAL] = ()
+
+
 def _dispositions(kind: type[msgspec.Struct]) -> dict[str, Disposition]:
     hints = get_type_hints(kind, include_extras=True)
     found: dict[str, Disposition] = {}
@@ -167,7 +176,7 @@ def _dispositions(kind: type[msgspec.Struct]) -> dict[str, Disposition]:
 
 
 DISPOSITIONS: Mapping[type[Document], Mapping[str, Disposition]] = MappingProxyType(
-    {kind: _dispositions(kind) for kind in (RunDocument, StateDocument)}
+    {kind: _dispositions(kind) for kind in (RunDocument, StateDocument, LogDocument)}
 )
 """Document type -> field -> what happens to it. This is the whole of what can leave."""
 

@@ -20,6 +20,7 @@ from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
 from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
+from strongroom.documents import LogDocument
 from strongroom.errors import SealError
 from strongroom.keyring import KEYRING_FILE, Keyring
 from strongroom.results import Result, ResultStore
@@ -171,9 +172,19 @@ class Project:
         slot = Slot(document.run_id, kept.task or document.task, document.map_index, kept.field)
         return Result.from_reference(kept.reference, self._reader(kept), slot)  # type: ignore[arg-type]  # JSON by contract
 
-    def logs(self, run_id: str) -> Iterator[LogLine]:
-        """What the tasks of a run logged and printed, as far as it is known on this machine, in its order."""
-        return reading(log_file(self.home, run_id))
+    def logs(self, run_id: str, backend: Backend | None = None) -> Iterator[LogLine]:
+        """What the tasks of a run logged and printed, in its order: as this machine has it, or else the *backend*.
+
+        Raises:
+            SealError: what the backend has is not what was sent.
+        """
+        path = log_file(self.home, run_id)
+        if backend is None or path.exists():
+            yield from reading(path)
+            return
+        for document in self.documents(backend, run_id, task=""):
+            if isinstance(document, LogDocument):
+                yield from document.lines
 
     def _reader(self, kept: KeptResult) -> ResultHandler:
         if kept.handler == StoredHandler.id and isinstance(kept.reference, Mapping):

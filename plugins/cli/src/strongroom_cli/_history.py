@@ -180,6 +180,8 @@ def _history(run_id: str, documents: Sequence[Document], unopened: Sequence[Enve
         for number in set(range(max(found))) - set(found)
     )
     run = places.pop(("", -1), {})
+    # Lines of logs are no states: see `strongroom logs`.
+    places.pop(("", -2), None)
     opening = next((each for each in run.values() if isinstance(each, RunDocument)), None)
     order = {slug: number for number, slug in enumerate(opening.tasks if opening else ())}
     for slug in order.keys() - {task for task, _ in places}:

@@ -28,7 +28,7 @@ def logs(run: str, task: str, *, as_json: bool) -> None:
     """
     with open_record() as (project, backend):
         run_id = find_run(backend, run)
-        lines = [line for line in project.logs(run_id) if task in {"", line.task}]
+        lines = [line for line in project.logs(run_id, backend) if task in {"", line.task}]
         if task and not lines:
             slugs = project.documents(backend, run_id, task=task)
             if next(iter(slugs), None) is None:
