@@ -24,7 +24,7 @@ from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
 from strongroom._outbox import Outbox
 from strongroom._plain_json import not_plain_json
-from strongroom._recorder import Recorder
+from strongroom._recorder import Recorder, linked
 from strongroom._resume import beginning, check_policy, read_record
 from strongroom._run import Keeping, Run
 from strongroom._task import Task
@@ -186,21 +186,14 @@ class Flow(Graph):
         _say_what_is_loosened(policy)
         with ExitStack() as stack:
             backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
-            record = read_record(run_id, project.documents(backend, run_id))
+            chain = project.chain()
+            record = read_record(run_id, project.documents(backend, run_id, chain=chain))
             check_policy(record.run, policy, project.keyring)
             given = self._parameters(record.run.parameters)
             tasks = self._check(given, context or {})
             self._check_same(run_id, record, tasks)
-            opened = self._opened(
-                project,
-                backend,
-                run_id,
-                given,
-                context or {},
-                policy=policy,
-                leases=leases,
-                sequences=record.sequences,
-            )
+            about = (project, backend, run_id, given, context or {})
+            opened = self._opened(*about, policy=policy, leases=leases, sequences=record.sequences, head=chain.head)
             _, run = stack.enter_context(opened)
             begin = beginning(self, tasks, run, record)
             return FlowRunner(self, tasks, run, _executor(executor, project), begin=begin).run(self.state_handlers)
@@ -217,11 +210,13 @@ class Flow(Graph):
         policy: Policy,
         leases: Leases | None,
         sequences: Mapping[tuple[str, int], int] | None = None,
+        head: bytes | None = None,
     ) -> Iterator[tuple[Outbox, Run]]:
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
         with Outbox(backend) as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
-            gate = Gate(project.keyring, project.plugins, outbox.put, policy)
+            put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
+            gate = Gate(project.keyring, project.plugins, put, policy)
             recorder = Recorder(gate, run_id, sequences=sequences)
             write = log.write
             if project.settings.egress.logs == "seal":

@@ -32,6 +32,7 @@ _PURPOSES = MappingProxyType(
         "tag": "strongroom 1 tag a record",
         "cache": "strongroom 1 name a cached result",
         "token": "strongroom 1 replace a text by a token",
+        "link": "strongroom 1 link a document to the one before",
     }
 )
 

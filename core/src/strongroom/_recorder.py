@@ -6,21 +6,26 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom._error_info import error_info
+from strongroom._links import Links, note_head
+from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.states import Queued, Scheduled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from strongroom._egress import Gate
+    from strongroom.abc import Backend, Envelope
     from strongroom.documents import CacheInfo, LogLine
+    from strongroom.project import Project
     from strongroom.results import Result
     from strongroom.states import State
 
-__all__ = ["LOG_INDEX", "Recorder"]
+__all__ = ["LOG_INDEX", "Recorder", "linked"]
 
 LOG_INDEX = -2
 """The map index of lines of logs, which are no task's states."""
@@ -132,3 +137,16 @@ def _kept(result: Result) -> KeptResult:
     assert result.handler is not None  # noqa: S101  # serialized results have both
     assert result.slot is not None  # noqa: S101
     return KeptResult(result.handler.id, result.reference, result.slot.field, result.slot.task)
+
+
+@contextmanager
+def linked(
+    project: Project, backend: Backend, run_id: str, put: Callable[[Envelope], None], head: bytes | None
+) -> Iterator[Callable[[Envelope], None]]:
+    """A *put* that links each document of the run to the one before it; what the last one is stays known here."""
+    links = Links(project.keyring, put, head)
+    try:
+        yield links.put
+    finally:
+        if backend.id != MemoryBackend.id:
+            note_head(project.home, run_id, links.head)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEYRING_FILE",
+    "LINK_SIZE",
     "SEAL_OVERHEAD",
     "Key",
     "KeyFile",
@@ -47,6 +48,9 @@ _SEAL_PREFIX = len(_SEAL_VERSION) + KEY_ID_SIZE
 
 SEAL_OVERHEAD = _SEAL_PREFIX + 72
 """How many bytes longer the sealed form of a message of less than 16 KiB is."""
+
+LINK_SIZE = 16
+"""How many bytes the tag has that links a document to the one before it."""
 
 
 class Keyring:
@@ -164,6 +168,15 @@ class Keyring:
         if key is None:
             raise SealError
         return key
+
+    def link(self, previous: bytes, sealed: bytes, *parts: str | int | bytes | None) -> bytes:
+        """A tag over the tag *previous*, what is *sealed* and *parts*, made with the key that sealed.
+
+        Raises:
+            SealError: that key is not here.
+        """
+        key = self._find(sealed[len(_SEAL_VERSION) : _SEAL_PREFIX].hex())
+        return blake3.blake3(bind("link", previous, sealed, *parts), key=key.subkey("link")).digest(LINK_SIZE)
 
     def token(self, purpose: str, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that stand for *parts*: equal for equal parts, and telling nothing without the key."""

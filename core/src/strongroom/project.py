@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from strongroom import _settings
 from strongroom._egress import open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
+from strongroom._links import Chain, known_head, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins, installed_plugins
@@ -136,15 +137,22 @@ class Project:
         """The results that runs in *backend* and transactions refer to, for `ResultStore.collect_garbage`."""
         return BackendReferences(self, backend)
 
-    def documents(self, backend: Backend, run_id: str, *, task: str | None = None) -> Iterator[Document]:
+    def documents(
+        self, backend: Backend, run_id: str, *, task: str | None = None, chain: Chain | None = None
+    ) -> Iterator[Document]:
         """What *backend* has of a run, opened: nothing that was changed or moved gets through.
+
+        Without a *task* nothing may be left out, put in or put elsewhere, either; *chain* then knows how it ends.
 
         Raises:
             SealError: a document is not what was sent.
         """
+        chain = (chain or Chain(self.keyring)) if task is None else None
         for envelope in self.envelopes(backend, run_id, task=task):
             document = self.open_document(envelope)
             if document.run_id != run_id or (task is not None and document.task != task):
+                raise SealError
+            if chain is not None and not chain.follow(envelope):
                 raise SealError
             yield document
 
@@ -159,13 +167,21 @@ class Project:
             if found:
                 return
 
+    def chain(self) -> Chain:
+        """What tells whether each document of a run is the one that followed the one before it."""
+        return Chain(self.keyring)
+
+    def known_head(self, run_id: str) -> bytes | None:
+        """The tag of the last document of a run that this home has sent; None if it does not know."""
+        return known_head(self.home, run_id)
+
     def open_document(self, envelope: Envelope) -> Document:
         """The document in *envelope*, exactly as it was sent. Whether it is the one that was asked for, is to be seen.
 
         Raises:
             SealError: it was changed, or sealed with a key that is not ours.
         """
-        return open_envelope(envelope, self.keyring)
+        return open_envelope(unlinked(envelope), self.keyring)
 
     def result(self, kept: KeptResult, document: Document) -> Result:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""

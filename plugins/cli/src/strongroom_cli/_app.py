@@ -145,6 +145,20 @@ def show(run: RunArgument, *, as_json: AsJSON = False, traceback: Traceback = Fa
 
 @app.command()
 @reported
+def verify(
+    run: RunArgument,
+    *,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Check that the record of a run is what was sent: nothing edited, left out, put in or put elsewhere."""
+    from strongroom_cli import _verify
+
+    _verify.verify(run, as_json=as_json)
+
+
+@app.command()
+@reported
 def read(
     run: RunArgument,
     task: Annotated[str, typer.Argument(metavar="TASK", help="As `strongroom show` names it.")],
