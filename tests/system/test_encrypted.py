@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from cryptography.cobblestone import Cobblestone256Decryptor
 
-from strongroom import Flow, task
+from strongroom import Flow, task, transaction
+from strongroom.caching import INPUTS
 from strongroom.errors import DamagedError, FormatNotAllowedError, NotEncryptedError, SettingsError
 from strongroom.keyring import Key, Keyring
 from strongroom.project import Project
@@ -166,6 +167,26 @@ def test_a_flow_keeps_its_results_encrypted(tmp_path: Path, monkeypatch: pytest.
     stored = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
     assert len(stored) == 1
     assert b'"chain":"encrypted/' in stored[0].read_bytes()
+    assert not any(CANARY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_transactions_work_where_encryption_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_HOME", str(tmp_path))
+    monkeypatch.setenv("STRONGROOM_RESULTS_REQUIRE_ENCRYPTION", "true")
+    monkeypatch.setenv("STRONGROOM_RESULTS_SERIALIZER", "encrypted/auto")
+    calls: list[int] = []
+
+    @task(cache_policy=INPUTS)
+    def secret(x: int) -> str:
+        calls.append(x)
+        return CANARY
+
+    with Flow("commits") as flow, transaction(key="all"):
+        secret(1)
+
+    assert flow.run().is_successful()
+    assert flow.run().is_successful()
+    assert calls == [1]
     assert not any(CANARY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 

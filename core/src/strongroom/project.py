@@ -19,6 +19,7 @@ from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
+from strongroom._receipts import Receipts
 from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
 from strongroom.documents import LogDocument
@@ -100,7 +101,8 @@ class Project:
             serializer=serializer or results.serializer,
             keyring=self.keyring,
             allow=results.allow,
-            require_encryption=results.require_encryption,
+            # Which results a transaction made visible is no result: it names random ids, and nothing of the user's.
+            require_encryption=results.require_encryption and not isinstance(serializer, Receipts),
             plugins=self.plugins,
         )
 
