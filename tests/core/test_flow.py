@@ -452,5 +452,5 @@ def test_a_wrong_handler_or_serializer_stops_the_run_before_it_starts(
 
 
 def test_a_storage_that_is_no_place_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="not a dict"):
+    with pytest.raises(DefinitionError, match="cannot lie in a dict"):
         task(result_storage={})(lambda: None)

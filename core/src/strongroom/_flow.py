@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from strongroom._leases import Leases
+    from strongroom._place import Where
     from strongroom._policy import Policy
     from strongroom._resume import Record
     from strongroom.abc import Backend, ResultHandler, Serializer
@@ -70,15 +71,14 @@ class Flow(Graph):
         on_failure: Callable[[Any, State], object] | None = None,
         persist_result: bool | None = None,
         result_handler: ResultHandler | str | None = None,
-        result_storage: str | Path | None = None,
+        result_storage: Where | None = None,
         result_serializer: str | Serializer | None = None,
         cache_result_in_memory: bool = True,
     ) -> None:
         super().__init__(checks.check_name(name))
         self.state_handlers = checks.check_handlers(name, state_handlers, on_failure)
-        self._keeping = Keeping(
-            persist_result, result_handler, result_storage, result_serializer, cache_result_in_memory
-        )
+        storage = checks.check_storage(name, result_storage)
+        self._keeping = Keeping(persist_result, result_handler, storage, result_serializer, cache_result_in_memory)
 
     def __repr__(self) -> str:
         return f"<Flow {self.name!r}: {len(self.tasks)} tasks>"

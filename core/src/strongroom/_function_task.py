@@ -12,10 +12,10 @@ from strongroom.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from datetime import timedelta
-    from pathlib import Path
     from typing import Unpack
 
     from strongroom._cache_policies import CachePolicy
+    from strongroom._place import Where
     from strongroom._task import StateHandler
     from strongroom.abc import ResultHandler, Serializer
     from strongroom.states import State
@@ -45,7 +45,7 @@ class TaskArguments(TypedDict, total=False):
     persist_result: bool | None
     checkpoint: bool | None
     result_handler: ResultHandler | str | None
-    result_storage: str | Path | None
+    result_storage: Where | None
     result_storage_key: str | None
     result_serializer: str | Serializer | None
     cache_result_in_memory: bool

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import re
@@ -13,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._storage import Entry, check_key, is_key
+from strongroom._storage_errors import PERMANENT_ERRNO
 from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
 
 if TYPE_CHECKING:
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = ["LocalStorage"]
-
-_PERMANENT = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "part of its path is a file",
-    errno.EISDIR: "it is a folder",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.EFBIG: "it is larger than files may be here",
-    errno.ENOSPC: "no space is left on the device",
-    errno.EDQUOT: "the quota is used up",
-}
 
 _SMALL = 1 << 16
 # As `create` names them; nothing else that begins with a dot is ours to delete.
@@ -216,6 +204,6 @@ def _storage_errors(location: str) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise NotFoundError(location) from exc
     except OSError as exc:
-        if exc.errno in _PERMANENT:
-            raise PermanentStorageError(location, _PERMANENT[exc.errno]) from exc
+        if (reason := PERMANENT_ERRNO.get(exc.errno or 0)) is not None:
+            raise PermanentStorageError(location, reason) from exc
         raise TransientStorageError(location, exc) from exc

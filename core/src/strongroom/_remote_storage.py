@@ -4,37 +4,73 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import re
+import secrets
 import tempfile
+import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import fsspec
+from fsspec.spec import AbstractFileSystem
 
 from strongroom._storage import Entry, check_key, is_key
-from strongroom.errors import NotFoundError, PermanentStorageError, SettingsError, StorageError, TransientStorageError
+from strongroom._storage_errors import retrying, storage_errors
+from strongroom.errors import NotFoundError, PermanentStorageError, SettingsError, TransientStorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from _typeshed import WriteableBuffer
+
+    from strongroom._place import Place
 
 __all__ = ["RemoteStorage"]
 
+_T = TypeVar("_T")
+
 _SPOOL = 16 << 20
 _BUFFER = 1 << 16
+_PART = 8 << 20
+# Stores take at most 10,000 parts.
+_MOST_PARTS = 9_000
 # What the file systems call the time of the last change.
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified", "modify", "created")
+_FTP_TIME = re.compile(r"^([0-9]{8})([0-9]{6})(\.[0-9]+)?$")
+# A name that `create` gave to what is not complete yet. It does not begin with a dot: some servers hide such names.
+_TEMPORARY = re.compile(r"_[0-9a-f]{32}\.tmp")
+
+# In these an object is there once it is complete, and not before, under its own name.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "obs", "memory"})
+_ONE_CONNECTION = frozenset({"ftp", "sftp", "ssh", "smb"})
+_NO_BLOCKS = frozenset({"sftp", "ssh"})  # a block is one packet there
 
 
 class RemoteStorage:
-    """A folder of a file system that fsspec opens: S3, Azure, GCS, SFTP, memory. Picklable."""
+    """A folder of a file system that fsspec opens: S3, Azure, GCS, SFTP, FTP, WebDAV, memory."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            self._fs, self._root = fsspec.url_to_fs(url)
-        except (ValueError, ImportError) as exc:
-            kind = url.partition("://")[0]
-            raise SettingsError(f"no storage of the kind {kind!r} can be opened here: {exc}") from exc
-        self._url = url.rstrip("/")
+    def __init__(self, place: Place) -> None:
+        """Use the records at *place*.
+
+        Raises:
+            SettingsError: there is no such kind of storage here.
+        """
+        self._url = place.url
+        self._place = place
+        self._kind = _kind_of(place)
+        told = self._kind.protocol
+        self._kinds = frozenset([told] if isinstance(told, str) else told)
+        root = place.root if place.filesystem is not None else self._kind._strip_protocol(place.url)  # noqa: SLF001
+        self._root = root.rstrip("/")
+        self._moves = not self._kinds & _OBJECT_STORES and _can_move(self._kind)
+        # Web stores connect again by themselves, and take questions from many threads.
+        self._keeps_connection = bool(self._kinds & _ONE_CONNECTION)
+        self._local = threading.local()
+        self._shared: Any = None
+        # The libraries of object stores have tried again and again themselves before they raise.
+        self.attempts = 2 if self._kinds & _OBJECT_STORES else 4
 
     def __repr__(self) -> str:
         return f"RemoteStorage({self._url!r})"
@@ -48,88 +84,271 @@ class RemoteStorage:
 
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:
-        path = self._path(key)
+        path, location = self._path(key), self.locate(key)
         with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as spool:
             yield cast("BinaryIO", spool)
             size = spool.tell()
-            spool.seek(0)
-            # One put of the whole object: until it is complete, stores show what was there before.
-            with _storage_errors(self.locate(key)):
-                self._put(spool, path)
-                stored = self._fs.info(path)["size"]
-            if stored != size:
-                raise TransientStorageError(self.locate(key), OSError(None, "fewer bytes arrived than were sent"))
+            upload = self._put_and_move if self._moves else self._put
+            self._try(lambda: upload(cast("BinaryIO", spool), path, size, location), location, writing=True)
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
-        path = self._path(key)
-        with _storage_errors(self.locate(key)):
-            size = self._fs.info(path)["size"]
-            # Buffered once more, since the files of some stores cannot read lines, and headers are lines.
-            return cast("BinaryIO", io.BufferedReader(self._fs.open(path, "rb"), _BUFFER)), size
+        path, location = self._path(key), self.locate(key)
+        size = self._try(lambda: self._size_of(path, location), location)
+        # Buffered once more, since the files of some stores cannot read lines, and headers are lines.
+        return cast("BinaryIO", io.BufferedReader(_Reader(self, path, location, size), _BUFFER)), size
 
     def exists(self, key: str) -> bool:
-        with _storage_errors(self.locate(key)):
-            return bool(self._fs.isfile(self._path(key)))
+        path, location = self._path(key), self.locate(key)
+        try:
+            self._try(lambda: self._size_of(path, location), location)
+        except NotFoundError:
+            return False
+        return True
 
     def list(self, prefix: str) -> Iterator[str]:
-        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(prefix)):
+        path = self._path(prefix)
+
+        def names() -> list[str]:
             self._fs.invalidate_cache()
-            for path in self._fs.ls(self._path(prefix), detail=False):
-                yield f"{prefix}/{str(path).rstrip('/').rpartition('/')[2]}"
+            return [str(name).rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False)]
+
+        with contextlib.suppress(NotFoundError):
+            found = self._try(names, self.locate(prefix))
+            # A store that knows no folders answers for a file with the file itself.
+            yield from (f"{prefix}/{name}" for name in found if name and not _TEMPORARY.fullmatch(name))
 
     def walk(self, prefix: str = "") -> Iterator[Entry]:
+        return (entry for entry in self._entries(prefix) if not _TEMPORARY.fullmatch(entry.key.rpartition("/")[2]))
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with contextlib.suppress(NotFoundError):
+            self._try(lambda: self._fs.rm_file(path), self.locate(key))
+
+    def leftovers(self) -> Iterator[Entry]:
+        return (entry for entry in self._entries("") if _TEMPORARY.fullmatch(entry.key.rpartition("/")[2]))
+
+    def discard(self, leftover: Entry) -> None:
+        if not _TEMPORARY.fullmatch(leftover.key.rpartition("/")[2]):
+            raise PermanentStorageError(self.locate(leftover.key), "it is no temporary file of ours")
+        self.delete(leftover.key)
+
+    def reader(self, path: str, position: int) -> Any:  # noqa: ANN401  # a file of fsspec's
+        """The file at *path*, from *position* on."""
+        options = {} if self._kinds & _NO_BLOCKS else {"block_size": 0 if "http" in self._kinds else _PART}
+        source = self._fs.open(path, "rb", **options)
+        if not position:
+            return source
+        if not self._kinds & {"http", "webdav"}:
+            source.seek(position)
+            return source
+        # These are streams: what was read before is read again, and not kept.
+        while position > 0:
+            position -= len(source.read(min(position, _BUFFER))) or position
+        return source
+
+    def recover(self) -> None:
+        """Forget a connection that may be broken: the next call makes a new one."""
+        if self._keeps_connection:
+            self._shared = None
+            self._local = threading.local()
+
+    @property
+    def _fs(self) -> Any:  # noqa: ANN401  # fsspec publishes no types
+        found = self._shared or getattr(self._local, "fs", None)
+        if found is None:
+            found = self._connect()
+            if self._keeps_connection and not found.async_impl:
+                # One connection carries one conversation.
+                self._local.fs = found
+            else:
+                self._shared = found
+        return found
+
+    def _connect(self) -> Any:  # noqa: ANN401
+        given = self._place.filesystem
+        if given is not None:
+            if not self._keeps_connection:
+                return given
+            return self._kind(*given.storage_args, **given.storage_options, skip_instance_cache=True)
+        options = self._kind._get_kwargs_from_urls(self._url) | self._place.resolved_options()  # noqa: SLF001
+        return self._kind(**options, skip_instance_cache=self._keeps_connection)
+
+    def _try(self, step: Callable[[], _T], location: str, *, writing: bool = False) -> _T:
+        def attempt() -> _T:
+            with storage_errors(location, writing=writing):
+                return step()
+
+        return retrying(attempt, recover=self.recover, attempts=self.attempts)
+
+    def _entries(self, prefix: str) -> Iterator[Entry]:
         start = self._path(prefix) if prefix else self._root
-        found: dict[str, Mapping[str, object]] = {}
-        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(prefix)):
+
+        def find() -> Mapping[str, Mapping[str, object]]:
             # Others write here, too: a listing from before is no answer.
             self._fs.invalidate_cache()
-            found = self._fs.find(start, detail=True)
+            return cast("Mapping[str, Mapping[str, object]]", self._fs.find(start, detail=True))
+
+        found: Mapping[str, Mapping[str, object]] = {}
+        with contextlib.suppress(NotFoundError):
+            found = self._try(find, self.locate(prefix))
         root = self._root.strip("/")
         for path, info in found.items():
             key = str(path).strip("/").removeprefix(root).lstrip("/")
             if is_key(key):
                 yield Entry(key, _size(info), _modified(info))
 
-    def delete(self, key: str) -> None:
-        with contextlib.suppress(NotFoundError), _storage_errors(self.locate(key)):
-            self._fs.rm_file(self._path(key))
+    def _size_of(self, path: str, location: str) -> int:
+        # What was listed before may have changed since.
+        self._fs.invalidate_cache()
+        info = self._fs.info(path)
+        if info.get("type") == "directory":
+            raise NotFoundError(location)
+        size = info.get("size")
+        if not isinstance(size, int):
+            raise PermanentStorageError(location, "the server does not say how long it is")
+        return size
 
-    def leftovers(self) -> Iterator[Entry]:
-        # What is not complete has no name: stores forget an upload that was given up.
-        return iter(())
-
-    def discard(self, leftover: Entry) -> None:
-        raise PermanentStorageError(self.locate(leftover.key), "it is no temporary file of ours")
-
-    def _put(self, spool: tempfile.SpooledTemporaryFile[bytes], path: str) -> None:
-        self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        target = self._fs.open(path, "wb")
+    def _put_and_move(self, spool: BinaryIO, path: str, size: int, location: str) -> None:
+        """Under its own name nothing is ever seen but the whole: a file that grows has another one."""
+        temporary = f"{path.rpartition('/')[0]}/_{secrets.token_hex(16)}.tmp"
         try:
-            while chunk := spool.read(_SPOOL):
+            self._put(spool, temporary, size, location)
+            # WebDAV's copies and deletes unless it is asked to move.
+            move = getattr(getattr(self._fs, "client", None), "move", None)
+            if self._kinds & {"webdav", "dav"} and move is not None:
+                move(temporary, path, overwrite=True)
+            else:
+                self._fs.mv(temporary, path)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the library's own code; what ended the upload is worth more
+                self._fs.rm_file(temporary)
+            raise
+
+    def _put(self, spool: BinaryIO, path: str, size: int, location: str) -> None:
+        spool.seek(0)
+        # Object stores have no folders, and some are asked for leave to make a bucket.
+        if not self._kinds & _OBJECT_STORES:
+            self._make_folder(path.rpartition("/")[0])
+        if hasattr(self._fs, "upload_fileobj"):
+            self._fs.upload_fileobj(spool, path, overwrite=True, size=size)
+        else:
+            self._write(spool, path, size)
+        if self._size_of(path, location) != size:
+            raise TransientStorageError(location, OSError(None, "fewer bytes arrived than were sent"))
+
+    def _make_folder(self, folder: str) -> None:
+        # Another writer may make any of the folders on the way at the same moment: that is as good.
+        for left in reversed(range(folder.count("/") + 1)):
+            try:
+                self._fs.makedirs(folder, exist_ok=True)
+                return
+            except Exception:  # each file system says it in its own way
+                self._fs.invalidate_cache()
+                if self._fs.isdir(folder):
+                    return
+                if not left:
+                    raise
+
+    def _write(self, spool: BinaryIO, path: str, size: int) -> None:
+        options = {} if self._kinds & _NO_BLOCKS else {"block_size": max(_PART, size // _MOST_PARTS)}
+        target = self._fs.open(path, "wb", **options)
+        try:
+            while chunk := spool.read(_PART):
                 target.write(chunk)
         except BaseException:
-            # Never close what is not complete: for a store, closing says that this is all, and replaces what was there.
-            with contextlib.suppress(Exception):  # the library's own code; what ended the upload is worth more
-                target.discard()
-            # Or else the file closes itself when nobody holds it any more.
-            target.closed = True
+            _abandon(target, discard=not self._moves)
             raise
-        target.close()
+        try:
+            target.close()
+        except BaseException:
+            _abandon(target, discard=not self._moves)
+            raise
 
     def _path(self, key: str) -> str:
-        return f"{self._root.rstrip('/')}/{check_key(key)}"
+        return f"{self._root}/{check_key(key)}"
 
 
-@contextlib.contextmanager
-def _storage_errors(location: str) -> Iterator[None]:
+class _Reader(io.RawIOBase):
+    """Reads a remote file from its start to its end, and goes on where it was when the connection breaks."""
+
+    def __init__(self, storage: RemoteStorage, path: str, location: str, size: int) -> None:
+        super().__init__()
+        self._storage = storage
+        self._path = path
+        self._location = location
+        self._size = size
+        self._position = 0
+        self._source: Any = None
+        self._read_some(0)  # that it cannot be read is known before somebody reads
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: WriteableBuffer, /) -> int:
+        out = memoryview(target).cast("B")
+        data = self._read_some(min(len(out), self._size - self._position))
+        out[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._let_go()
+        super().close()
+
+    def _read_some(self, count: int) -> bytes:
+        attempt = functools.partial(self._attempt, count)
+        return retrying(attempt, recover=self._recover, attempts=self._storage.attempts)
+
+    def _attempt(self, count: int) -> bytes:
+        with storage_errors(self._location):
+            if self._source is None:
+                self._source = self._storage.reader(self._path, self._position)
+            data = bytes(self._source.read(count)) if count else b""
+            # A server that dies may look as if the file had ended.
+            if count and not data:
+                raise TransientStorageError(self._location, OSError(None, "the file ended too early"))
+            return data[:count]
+
+    def _recover(self) -> None:
+        self._let_go()
+        self._storage.recover()
+
+    def _let_go(self) -> None:
+        source, self._source = self._source, None
+        with contextlib.suppress(Exception):  # the library's own code, on a connection that may be gone
+            if source is not None:
+                source.close()
+
+
+def _abandon(target: Any, *, discard: bool) -> None:  # noqa: ANN401
+    """Let go of an upload that is not complete."""
+    # Never close it: for a store, closing says that this is all, and replaces what was there.
+    if discard:
+        with contextlib.suppress(Exception):  # the library's own code; what ended the upload is worth more
+            target.discard()
+    # Or else the file closes itself when nobody holds it any more.
+    with contextlib.suppress(AttributeError):
+        target.closed = True
+        return
+    target._closed = True  # noqa: SLF001  # sshfs has it so
+
+
+def _kind_of(place: Place) -> Any:  # noqa: ANN401
+    """The class of the file system at *place*."""
+    if place.filesystem is not None:
+        return type(place.filesystem)
+    scheme = place.url.partition("://")[0]
     try:
-        yield
-    except StorageError:
-        raise
-    except FileNotFoundError as exc:
-        raise NotFoundError(location) from exc
-    except Exception as exc:  # each file system raises what its library does; their texts may hold credentials
-        raise TransientStorageError(location, exc) from exc
+        return fsspec.get_filesystem_class(scheme)
+    except (ValueError, ImportError) as exc:
+        raise SettingsError(f"no storage of the kind {scheme!r} can be opened here: {exc}") from exc
+
+
+def _can_move(kind: Any) -> bool:  # noqa: ANN401
+    """True if *kind* moves by itself, as file systems with folders do; for others fsspec copies and deletes."""
+    return getattr(kind, "mv", None) is not AbstractFileSystem.mv or hasattr(kind, "_mv")
 
 
 def _size(info: Mapping[str, object]) -> int:
@@ -140,14 +359,13 @@ def _size(info: Mapping[str, object]) -> int:
 def _modified(info: Mapping[str, object]) -> int | None:
     """When something was written, in microseconds, from whatever its file system says of it."""
     for name in _MODIFIED:
-        if (told := info.get(name)) is None:
-            continue
-        if isinstance(told, datetime):
-            # FTP and WebDAV tell no zone: theirs is UTC.
-            return int((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        told = info.get(name)
         if isinstance(told, (int, float)):
             return int(told * 1_000_000)
-        with contextlib.suppress(ValueError):
-            told = datetime.fromisoformat(str(told))
+        if isinstance(told, str):
+            with contextlib.suppress(ValueError):
+                told = datetime.fromisoformat(_FTP_TIME.sub(r"\1T\2", told))
+        if isinstance(told, datetime):
+            # FTP and WebDAV tell no zone: theirs is UTC.
             return int((told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() * 1_000_000)
     return None

@@ -19,9 +19,9 @@ from strongroom.states import Failed, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from strongroom._leases import Leases
+    from strongroom._place import Where
     from strongroom._recorder import Recorder
     from strongroom._task import Task
     from strongroom.abc import Serializer
@@ -36,7 +36,7 @@ class Keeping:
 
     persist_result: bool | None = None
     result_handler: ResultHandler | str | None = None
-    result_storage: str | Path | None = None
+    result_storage: Where | None = None
     result_serializer: str | Serializer | None = None
     cache_result_in_memory: bool | None = None
 
@@ -100,7 +100,7 @@ class Run:
             return StoredHandler(self.project.store(storage, serializer), key)
         return self.stored(task, storage)
 
-    def _claim(self, task: Task, map_index: object, storage: str | Path | None, key: str) -> None:
+    def _claim(self, task: Task, map_index: object, storage: Where | None, key: str) -> None:
         """Give *key* to one result of this run: a second one would take the place of the first, unnoticed."""
         owner = task.slug if map_index is None else f"{task.slug}[{map_index}]"
         # Of several threads that ask at once, one gets it.
@@ -111,7 +111,7 @@ class Run:
                 "apart, such as by {task_slug} or {map_index}"
             )
 
-    def stored(self, task: Task, storage: str | Path | None) -> StoredHandler:
+    def stored(self, task: Task, storage: Where | None) -> StoredHandler:
         """The handler that keeps results of *task* as records in *storage*; None is that of the settings."""
         serializer = task.result_serializer or self.keeping.result_serializer
         # Most tasks of a run keep their results the same way: they share one handler.

@@ -121,6 +121,8 @@ class Settings(_Section, frozen=True):
     egress: Egress
     limits: Mapping[str, int]
     """Tag -> how many tasks that have it may run at once, in all processes that share the backend."""
+    storage: Mapping[str, Mapping[str, object]]
+    """URL -> the options with which the storages below it are opened. From files only."""
     origins: Mapping[str, str]
     """Who set each setting, such as ``results.storage``: the name of a variable, the path of a file, or ``default``.
 
@@ -132,16 +134,19 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
     {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress}
 )
 _LIMITS = "limits"
+_STORAGE = "storage"
+_Options = dict[str, object]
 _Limit = Annotated[int, msgspec.Meta(ge=1)]
 _TYPES: Mapping[str, object] = MappingProxyType(
-    {"home": str, _LIMITS: _Limit}
+    {"home": str, _LIMITS: _Limit, _STORAGE: _Options}
     | {f"{name}.{field.name}": field.type for name, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)}
 )
-_VARIABLES = MappingProxyType({_PREFIX + key.upper().replace(".", "_"): key for key in _TYPES})
+_VARIABLES = MappingProxyType({_PREFIX + key.upper().replace(".", "_"): key for key in _TYPES if key != _STORAGE})
 _EXPECTED: Mapping[object, str] = MappingProxyType(
     {
         str: "a string",
         _Limit: "a whole number from 1",
+        _Options: "a table of options",
         bool: "true or false",
         bool | None: "true or false",
         Literal["local", "seal"]: "local or seal",
@@ -189,7 +194,8 @@ def load_file(path: Path, env: Mapping[str, str]) -> Settings:
 
 def _settings(found: Mapping[str, _Found], env: Mapping[str, str]) -> Settings:
     limits = _section(_LIMITS, found)
-    origins = {key: "default" for key in _TYPES if key != _LIMITS or not limits}
+    storage = _section(_STORAGE, found)
+    origins = {key: "default" for key in _TYPES if not {_LIMITS: limits, _STORAGE: storage}.get(key)}
     origins |= {key: item.origin for key, item in found.items()}
     return Settings(
         home=_home(found.get("home"), env),
@@ -199,6 +205,7 @@ def _settings(found: Mapping[str, _Found], env: Mapping[str, str]) -> Settings:
         backend=msgspec.convert(_section("backend", found), Backend),
         egress=msgspec.convert(_section("egress", found), Egress),
         limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
+        storage=MappingProxyType(msgspec.convert(storage, dict[str, dict[str, object]])),
         origins=MappingProxyType(origins),
     )
 
@@ -272,7 +279,7 @@ def _parse_limits(text: str, origin: str) -> dict[str, object]:
 
 
 def _convert(key: str, value: object, origin: str, *, strict: bool) -> object:
-    kind = _Limit if key.startswith(f"{_LIMITS}.") else _TYPES[key]
+    kind = _TYPES[key.partition(".")[0] if key.startswith((f"{_LIMITS}.", f"{_STORAGE}.")) else key]
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError:
@@ -348,8 +355,10 @@ def _flat(table: Mapping[str, object], path: Path) -> Iterator[tuple[str, object
                 yield _known(f"{name}.{key}", path), inner
         elif name == _LIMITS:
             yield from ((f"{_LIMITS}.{tag}", number) for tag, number in _table(table, name, path).items())
+        elif name == _STORAGE:
+            yield from ((f"{_STORAGE}.{url}", options) for url, options in _table(table, name, path).items())
         elif isinstance(value, dict) and name not in _TYPES:
-            near = _near(name, (*_SECTIONS, _LIMITS))
+            near = _near(name, (*_SECTIONS, _LIMITS, _STORAGE))
             raise SettingsError(f"{path}: [{name}] is not a section of the settings{near}")
         else:
             yield _known(name, path), value

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from strongroom.errors import PermanentStorageError, SettingsError
+from strongroom._place import LOCAL, Where, as_place
+from strongroom.errors import PermanentStorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +103,8 @@ def check_key(key: str) -> str:
         return key
     for part in key.split("/"):
         # Printable first: what is not, such as half a surrogate, cannot even be measured.
-        if not part.isprintable() or any(character in '\\:*?"<>|' for character in part):
-            raise PermanentStorageError(key, 'a key has no control characters and none of \\ : * ? " < > |')
+        if not part.isprintable() or any(character in '\\:*?"<>|%#;' for character in part):
+            raise PermanentStorageError(key, 'a key has no control characters and none of \\ : * ? " < > | % # ;')
         if not part or part.startswith(".") or len(part.encode()) > _MAX_PART:
             raise PermanentStorageError(key, "each part of a key has 1 to 200 bytes and does not begin with a dot")
     return key
@@ -118,22 +119,21 @@ def is_key(text: str) -> bool:
     return True
 
 
-def open_storage(where: str | Path) -> Storage:
-    """The storage at an fsspec URL, or in a local folder.
+def open_storage(where: Where) -> Storage:
+    """The storage at a place; a connection is made when it is first needed.
 
     Raises:
         SettingsError: there is no such kind of storage, or the URL holds a password.
     """
-    scheme = "" if isinstance(where, Path) else urlsplit(where).scheme
-    if scheme in {"", "file", "local"}:
+    place = as_place(where)
+    scheme = "" if place.filesystem is not None else urlsplit(place.url).scheme
+    if place.filesystem is None and (scheme in LOCAL or isinstance(where, Path)):
         from strongroom._local_storage import LocalStorage  # only what is used is imported
 
-        return LocalStorage(Path(_folder(str(where)) if scheme else where).expanduser())
-    if urlsplit(str(where)).password is not None:
-        raise SettingsError(f"the {scheme} URL of a storage holds credentials; put them where its library looks")
+        return LocalStorage(Path(_folder(place.url) if scheme in LOCAL - {""} else place.url).expanduser())
     from strongroom._remote_storage import RemoteStorage  # fsspec is slow to import
 
-    return RemoteStorage(str(where))
+    return RemoteStorage(place)
 
 
 def _folder(url: str) -> str:

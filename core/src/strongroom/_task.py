@@ -18,12 +18,12 @@ from strongroom.errors import DefinitionError, NotSupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import timedelta
-    from pathlib import Path
     from typing import Self
 
     from strongroom._cache_policies import CachePolicy
     from strongroom._graph import Graph
     from strongroom._grouping import Hook
+    from strongroom._place import Where
     from strongroom.abc import ResultHandler, Serializer
     from strongroom.states import State
 
@@ -99,7 +99,7 @@ class Task(Operators):
         persist_result: bool | None = None,
         checkpoint: bool | None = None,
         result_handler: ResultHandler | str | None = None,
-        result_storage: str | Path | None = None,
+        result_storage: Where | None = None,
         result_storage_key: str | None = None,
         result_serializer: str | Serializer | None = None,
         cache_result_in_memory: bool = True,

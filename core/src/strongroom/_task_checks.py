@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from strongroom._cache_policies import CachePolicy
-from strongroom.errors import DefinitionError
+from strongroom._place import Place, as_place
+from strongroom.errors import DefinitionError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -211,12 +212,14 @@ def check_handlers(
     return tuple(found)
 
 
-def check_storage(owner: str, storage: object) -> str | Path | None:
-    """A URL or a folder."""
-    if storage is not None and not isinstance(storage, (str, Path)):
-        kind = type(storage).__name__
-        raise DefinitionError(f"result_storage of {owner!r} is a folder or an fsspec URL, not a {kind}")
-    return storage
+def check_storage(owner: str, storage: object) -> str | Path | Place | None:
+    """A URL, a folder, or what else leads to one."""
+    try:
+        place = None if storage is None else as_place(storage)
+    except SettingsError as exc:
+        raise DefinitionError(f"result_storage of {owner!r}: {exc}") from None
+    # What has the same URL or path is one storage, and is opened once.
+    return storage if isinstance(storage, (str, Path)) else place
 
 
 def check_storage_keys(tasks: Iterable[Task]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
 from strongroom._links import Chain, known_head, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
+from strongroom._place import Place, Where, as_place
 from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
 from strongroom._receipts import Receipts
@@ -48,6 +49,8 @@ class Project:
 
     settings: _settings.Settings
     """Where each came from is in ``settings.origins``."""
+    _places: dict[str, Place] = field(default_factory=dict, repr=False, compare=False)
+    """URL -> the place that was opened with options from code."""
 
     @classmethod
     def open(cls, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Project:
@@ -93,11 +96,15 @@ class Project:
         """
         return policy_of(self.settings, self.plugins)
 
-    def store(self, storage: str | Path | None = None, serializer: str | Serializer | None = None) -> ResultStore:
+    def store(self, storage: Where | None = None, serializer: str | Serializer | None = None) -> ResultStore:
         """Results at *storage*; what is not given is as the settings have it."""
         results = self.settings.results
+        place = as_place(storage or results.storage or self.home / "results")
+        if place.from_code:
+            # Whoever follows a reference has the URL only.
+            self._places[place.url] = place
         return ResultStore(
-            storage or results.storage or self.home / "results",
+            self._places.get(place.url, place).options_with(self.settings.storage),
             serializer=serializer or results.serializer,
             keyring=self.keyring,
             allow=results.allow,

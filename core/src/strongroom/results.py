@@ -15,6 +15,7 @@ from strongroom import _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
 from strongroom._garbage import Collected, Collecting, Garbage, Marks, References, RunReferences
 from strongroom._mapped import MappedFiles
+from strongroom._place import as_place
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
 from strongroom._settings import load as load_settings
@@ -26,7 +27,6 @@ from strongroom.errors import (
     FormatNotAllowedError,
     NotEncryptedError,
     NotFoundError,
-    NotSupportedError,
     SerializationError,
     SettingsError,
     StorageError,
@@ -36,6 +36,7 @@ from strongroom.keyring import KEYRING_FILE, Keyring
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from strongroom._place import Where
     from strongroom._plugins import Plugins
     from strongroom.abc import Serializer
 
@@ -69,7 +70,7 @@ class ResultStore:
 
     def __init__(
         self,
-        storage: str | Path,
+        storage: Where,
         *,
         serializer: str | Serializer | Chain = AUTO,
         keyring: Keyring | None = None,
@@ -78,14 +79,15 @@ class ResultStore:
         plugins: Plugins | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Use the records at *storage*, a folder or an fsspec URL.
+        """Use the records at *storage*.
 
-        What is not given comes from the settings: the keyring of the home, ``results.allow``,
-        ``results.require_encryption``, ``plugins.allow``.
+        That is a folder, an fsspec URL, (URL, options), (file system, folder), or a path of universal_pathlib. What is
+        not given comes from the settings: keyring, ``results.allow``, ``plugins.allow``, options of the storage.
 
         Raises:
-            SettingsError: encryption is required, and *serializer* does not encrypt.
+            SettingsError: encryption is required, and *serializer* does not encrypt; *storage* is none.
         """
+        place = as_place(storage)
         if keyring is None or allow is None or plugins is None or require_encryption is None:
             settings = load_settings(os.environ, Path.cwd())
             keyring = keyring or Keyring.open_or_create(settings.home / KEYRING_FILE)
@@ -93,7 +95,9 @@ class ResultStore:
             plugins = plugins or installed_plugins(settings.plugins.allow)
             if require_encryption is None:
                 require_encryption = settings.results.require_encryption
-        self._storage = open_storage(storage)
+            place = place.options_with(settings.storage)
+        self._place = place
+        self._storage = open_storage(place)
         self._plugins = plugins
         self._chain = as_chain(serializer, plugins)
         if require_encryption and not self._chain.encrypts:
@@ -105,10 +109,7 @@ class ResultStore:
         self._files = MappedFiles(clock)
 
     def __reduce__(self) -> tuple[object, ...]:
-        if self.url.startswith("memory:"):
-            raise NotSupportedError(
-                f"result_storage={self.url!r} with other processes", instead="they would not see it; choose a folder"
-            )
+        self._place.check_for_other_processes()
         return _reopened, (self.url, self._chain, self._keyring, self._allow, self._plugins)
 
     @property
@@ -386,7 +387,8 @@ class ResultStore:
 
 
 def _reopened(url: str, chain: Chain, keyring: Keyring, allow: Collection[str], plugins: Plugins) -> ResultStore:
-    return ResultStore(url, serializer=chain, keyring=keyring, allow=allow, require_encryption=False, plugins=plugins)
+    place = as_place(url).options_with(load_settings(os.environ, Path.cwd()).storage)
+    return ResultStore(place, serializer=chain, keyring=keyring, allow=allow, require_encryption=False, plugins=plugins)
 
 
 def _slot_key(slot: Slot, keyring: Keyring) -> str:
@@ -394,6 +396,5 @@ def _slot_key(slot: Slot, keyring: Keyring) -> str:
 
 
 def _metadata(key: str, size: int, header: _record.Header) -> Metadata:
-    return Metadata(
-        key, header.chain, header.object, size, header.created, header.expires, MappingProxyType(header.fingerprints)
-    )
+    fingerprints = MappingProxyType(header.fingerprints)
+    return Metadata(key, header.chain, header.object, size, header.created, header.expires, fingerprints)

@@ -9,7 +9,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"strongroom.testing.{name}"
-        for name in ("_backends", "_codecs", "_executor_tasks", "_executors", "_leases", "_serializers")
+        for name in ("_backends", "_codecs", "_executor_tasks", "_executors", "_leases", "_serializers", "_storages")
     ),
 )
 
@@ -19,6 +19,16 @@ from strongroom.testing._executors import ExecutorTests  # noqa: E402
 from strongroom.testing._leases import LeaseTests  # noqa: E402
 from strongroom.testing._same import difference  # noqa: E402
 from strongroom.testing._serializers import SerializerTests  # noqa: E402
+from strongroom.testing._storages import StorageTests  # noqa: E402
 from strongroom.testing._vectors import vector  # noqa: E402
 
-__all__ = ["BackendTests", "CodecTests", "ExecutorTests", "LeaseTests", "SerializerTests", "difference", "vector"]
+__all__ = [
+    "BackendTests",
+    "CodecTests",
+    "ExecutorTests",
+    "LeaseTests",
+    "SerializerTests",
+    "StorageTests",
+    "difference",
+    "vector",
+]
