@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -107,6 +106,7 @@ def write_drawing(dot: str, filename: str | Path) -> None:
         return
     if kind not in _PICTURES:
         raise DefinitionError(f"a flow cannot be drawn as {path.name!r}; end the name in .svg, .png, .pdf or .dot")
+    import shutil  # only who draws needs these
     import subprocess
 
     program = shutil.which("dot")

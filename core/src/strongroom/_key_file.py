@@ -10,7 +10,6 @@ import fcntl
 import os
 import stat
 import threading
-import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +111,8 @@ class KeyFile(KeySource):
 
     def _read(self) -> tuple[str, _Entries]:
         """The id of the primary, and the entries, the oldest first."""
+        import tomllib  # where keys come from elsewhere, nobody needs it
+
         path = self.path
         try:
             with path.open("rb") as file:

@@ -7,11 +7,9 @@ From weak to strong: the defaults, the nearest ``strongroom.toml``, ``[tool.stro
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -331,6 +329,8 @@ def _unreadable(path: Path, exc: OSError | UnicodeDecodeError) -> SettingsError:
 
 
 def _parse_toml(path: Path, text: str) -> dict[str, object]:
+    import tomllib  # most projects have no such file
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
@@ -373,6 +373,8 @@ def _known(key: str, path: Path) -> str:
 def _near(name: str, known: Collection[str]) -> str:
     # Without the prefix that all variables share: it would make any two of them look alike.
     bare = {full.removeprefix(_PREFIX): full for full in sorted(known)}
+    import difflib  # only a mistake needs it
+
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), bare, n=1)
     return f"; did you mean {bare[near[0]]}?" if near else f"; there are {', '.join(bare.values())}"
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -198,6 +197,8 @@ class Task(Operators):
         parameters = self._signature.parameters
         if key in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return
+        import difflib  # only a mistake needs it
+
         near = difflib.get_close_matches(key, parameters, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(parameters) or 'none'}"
         raise DefinitionError(f"the task {self.name!r} has no input {key!r}; {hint}")

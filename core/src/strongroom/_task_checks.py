@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import threading
@@ -55,6 +54,8 @@ _RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
 def check_arguments(unknown: Mapping[str, object], known: Collection[str]) -> None:
     """Complain about the first of the *unknown* arguments."""
     for key in unknown:
+        import difflib  # only a mistake needs it
+
         near = difflib.get_close_matches(key, known, n=1)
         raise DefinitionError(f"a task has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
