@@ -125,3 +125,24 @@ def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project
     (found,) = references(project)
 
     assert found.goes_on
+
+
+def test_transactions_and_collections_work_where_results_must_be_encrypted(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_RESULTS_SERIALIZER", "encrypted/auto")
+    monkeypatch.setenv("STRONGROOM_RESULTS_REQUIRE_ENCRYPTION", "true")
+    with Flow("flow") as flow, transaction(key="together"):
+
+        @task(cache_policy=INPUTS)
+        def cached() -> int:
+            return 1
+
+        cached()
+
+    assert flow.run().is_successful()
+    assert collect(Project.open()).deleted == 0
+    assert {Project.open().store().check(key).chain for key in keys(project)} == {
+        "encrypted/json",
+        "encrypted/strongroom.receipts",
+    }

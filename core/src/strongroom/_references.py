@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from strongroom._garbage import RunReferences
 from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, StoredHandler
-from strongroom._receipts import Receipts
 from strongroom._recorder import LOG_INDEX
 from strongroom.abc import SupportsLeases
 from strongroom.documents import StateDocument
@@ -90,7 +89,7 @@ class BackendReferences:
 
     def _of_transactions(self) -> Iterator[str]:
         """What the last commits made visible: a run that begins now may find it there."""
-        store = self._project.store(None, Receipts())
+        store = self._project.receipts()
         for entry in store.list("transactions"):
             try:
                 found = store.read(entry.key).result

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from strongroom._receipts import Receipts
 from strongroom.errors import DefinitionError, NotFoundError, StrongroomError
 from strongroom.states import Mapped
 
@@ -190,7 +189,7 @@ def entered(opened: OpenTransaction | None) -> AbstractContextManager[None]:
 
 
 def _store(run: Run) -> ResultStore:
-    return run.project.store(None, Receipts())
+    return run.project.receipts()
 
 
 def _any_failed(state: State) -> bool:

@@ -26,6 +26,7 @@ from strongroom.abc import ResultHandler, Slot
 from strongroom.documents import LogDocument
 from strongroom.errors import SealError
 from strongroom.keyring import KEYRING_FILE, Keyring
+from strongroom.results import Chain as ValueChain
 from strongroom.results import Result, ResultStore
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Project:
         """
         return policy_of(self.settings, self.plugins)
 
-    def store(self, storage: Where | None = None, serializer: str | Serializer | None = None) -> ResultStore:
+    def store(
+        self, storage: Where | None = None, serializer: str | Serializer | ValueChain | None = None
+    ) -> ResultStore:
         """Results at *storage*; what is not given is as the settings have it."""
         results = self.settings.results
         place = as_place(storage or results.storage or self.home / "results")
@@ -112,6 +115,12 @@ class Project:
             require_encryption=results.require_encryption and not isinstance(serializer, Receipts),
             plugins=self.plugins,
         )
+
+    def receipts(self) -> ResultStore:
+        """Where transactions write down which results they made visible; encrypted where results must be."""
+        required = self.settings.results.require_encryption
+        codecs = (self.plugins.codec("encrypted"),) if required else ()
+        return self.store(None, ValueChain(codecs, Receipts()))
 
     def handler(self, id_: str) -> ResultHandler:
         """A result handler by its id: a built-in one, or a plugin's.
