@@ -99,7 +99,8 @@ def check(project: Project, backend: Backend, run_id: str) -> Verdict:
         if problem:
             breaks.append(_break(number, envelope, problem))
         seen = seen or (follows and chain.head == known)
-        last = envelope.type if not envelope.task and not problem else ""
+        if envelope.kind != "log":  # lines of logs may come after the end
+            last = envelope.type if not envelope.task and not problem else ""
     if not number:
         raise UnknownRunError(run_id)
     is_ended = issubclass(STATE_TYPES.get(last, object), Finished)
