@@ -231,3 +231,14 @@ def test_a_run_is_recorded_in_it(postgresql_url: str, tmp_path: Path) -> None:
     with PostgreSQLBackend(postgresql_url) as backend:
         (run,) = backend.runs()
         assert [each.type for each in backend.read(run, task="")][-1] == "Success"
+
+
+def test_a_batch_of_new_documents_is_one_statement(backend: PostgreSQLBackend) -> None:
+    backend.append([a_document()])
+    seen = []
+    assert backend._engine is not None
+    sa.event.listen(backend._engine, "before_cursor_execute", lambda *about: seen.append(about[2].split(" (")[0]))
+
+    backend.append([a_document(number) for number in range(1, 700)])
+
+    assert seen == ["INSERT INTO strongroom.documents"]

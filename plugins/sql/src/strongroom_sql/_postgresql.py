@@ -124,6 +124,8 @@ _insert = (
     postgresql.insert(documents)
     .from_select(FIELDS, sa.select(*(_rows.c[name] for name in FIELDS)).order_by(_rows.c.position))
     .on_conflict_do_nothing(index_elements=[documents.c[name] for name in IDENTITY])
+    # Without it SQLAlchemy forgets how many rows an INSERT made, and each batch would be read back and compared.
+    .execution_options(preserve_rowcount=True)
 )
 
 
