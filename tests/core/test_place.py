@@ -109,6 +109,19 @@ def test_a_file_system_with_a_folder_is_a_place(tmp_path: Path) -> None:
     assert open_storage("memory://of-a-test").exists("key")
 
 
+class UniversalPath:
+    """What `universal_pathlib` gives, as far as it is looked at."""
+
+    def __init__(self, path: str) -> None:
+        self.fs = fsspec.filesystem("memory")
+        self.path = path
+        self.storage_options: dict[str, object] = {}
+
+
+def test_a_universal_path_is_a_place_although_its_library_is_not_needed() -> None:
+    assert as_place(UniversalPath("/a/b")).url == "memory://a/b"
+
+
 class _AnsweredError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"https://user:{CANARY}@example.org")
