@@ -41,6 +41,7 @@ EXAMPLES = (
         getattr(errors, name)("a message")
         for name in ("BackendError", "BackendUnavailableError", "StorageError", "DrawingError")
     ),
+    errors.SecretError("a message"),
     errors.StrongroomError("a message"),
 )
 

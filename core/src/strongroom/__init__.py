@@ -10,7 +10,7 @@ from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._flow import Flow, flow
 from strongroom._function_task import task
 from strongroom._grouping import transaction
-from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler
+from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, SecretHandler
 from strongroom._inputs import Constant, Parameter, flatten, unmapped
 from strongroom._task import Task
 from strongroom._transactions import OpenTransaction, current_transaction
@@ -19,6 +19,7 @@ from strongroom.context import context
 from strongroom.hookspecs import Register, hookimpl
 from strongroom.keyring import Keyring
 from strongroom.results import NoResult, Result, ResultStore
+from strongroom.secret import Secret
 from strongroom.states import State
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "Result",
     "ResultHandler",
     "ResultStore",
+    "Secret",
+    "SecretHandler",
     "Serializer",
     "Slot",
     "State",

@@ -33,6 +33,7 @@ from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import BackendUnavailableError, DefinitionError, NotResumableError, ParameterError
 from strongroom.project import Project
+from strongroom.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -189,7 +190,8 @@ class Flow(Graph):
             chain = project.chain()
             record = read_record(run_id, project.documents(backend, run_id, chain=chain))
             check_policy(record.run, policy, project.keyring)
-            given = self._parameters(record.run.parameters)
+            names = {name: Secret(source) for name, source in record.run.secrets.items()}
+            given = self._parameters({**record.run.parameters, **names})
             tasks = self._check(given, context or {})
             self._check_same(run_id, record, tasks)
             about = (project, backend, run_id, given, context or {})
@@ -268,6 +270,8 @@ class Flow(Graph):
         for name, parameter in known.items():
             if parameter.required and name not in given:
                 raise ParameterError(f"the flow {self.name!r} needs the parameter {name!r}; pass {name}=...")
+            if isinstance(values[name], Secret):
+                continue
             if problem := not_plain_json(values[name], name):
                 raise ParameterError(f"parameters are plain JSON, but at {problem[0]}: {problem[1]}")
         # A task may change a list that it is given, and the next run is to have the default as it was written.

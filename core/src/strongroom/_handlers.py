@@ -12,11 +12,12 @@ from strongroom._plain_json import not_plain_json
 from strongroom.abc import JSONValue, ResultHandler, Slot
 from strongroom.errors import DamagedError, NotSupportedError, SerializationError
 from strongroom.results import Receipt
+from strongroom.secret import Secret
 
 if TYPE_CHECKING:
     from strongroom.results import ResultStore
 
-__all__ = ["ConstantHandler", "JSONHandler", "NullHandler", "StoredHandler"]
+__all__ = ["ConstantHandler", "JSONHandler", "NullHandler", "SecretHandler", "StoredHandler"]
 
 _MAX_INLINE = 64 << 10
 
@@ -94,6 +95,23 @@ class ConstantHandler(ResultHandler):
 
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
         return self._value
+
+
+class SecretHandler(ResultHandler):
+    """Keeps the name of a `Secret`, and never its value, which is read afresh where it is used."""
+
+    id = "secret"
+
+    def write(self, value: object, slot: Slot) -> JSONValue:  # noqa: ARG002
+        if not isinstance(value, Secret):
+            raise SerializationError("the result handler 'secret'", f"it is a {type(value).__qualname__}, not a Secret")
+        return {"secret": value.name}
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002
+        name = reference.get("secret") if isinstance(reference, Mapping) else None
+        if not isinstance(name, str):
+            raise DamagedError("a reference of the result handler 'secret'")
+        return Secret(name)
 
 
 class NullHandler(ResultHandler):

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Parameter(Task):
-    """An input of the whole flow, given when it is run: plain JSON. It leaves sealed.
+    """An input of the whole flow, given when it is run: plain JSON, which leaves sealed, or a `Secret`.
 
     Args:
         name: what ``flow.run(name=value)`` calls it; also its slug.

@@ -35,7 +35,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _DISTRIBUTIONS = MappingProxyType(
     {
         name: f"strongroom-{name}"
-        for name in ("arrow", "cli", "compressed", "encrypted", "json", "pickle", "processes", "sql")
+        for name in ("arrow", "cli", "compressed", "encrypted", "json", "masked", "pickle", "processes", "sql")
     }
 )
 
@@ -241,6 +241,8 @@ class Plugins:
 
         It is the one filter for documents, lines of logs and what is shown; *name* says what the text stands for.
         """
+        if not text:
+            return text
         self.load_all()
         for implementation in reversed(self._hook.strongroom_mask.get_hookimpls()):
             given = {"text": text, "name": name}

@@ -13,6 +13,7 @@ from strongroom._error_info import error_info
 from strongroom._links import Links, note_head
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
+from strongroom.secret import Secret
 from strongroom.states import Queued, Scheduled
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Recorder:
                 name=flow_name,
                 at=self._clock() // 1000,
                 run_name=run_name,
-                parameters=dict(parameters),
+                parameters={name: value for name, value in parameters.items() if not isinstance(value, Secret)},
+                secrets={name: value.name for name, value in parameters.items() if isinstance(value, Secret)},
                 tasks=tasks,
             )
         )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom._garbage import RunReferences
-from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, StoredHandler
+from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, SecretHandler, StoredHandler
 from strongroom._recorder import LOG_INDEX
 from strongroom.abc import SupportsLeases
 from strongroom.documents import StateDocument
@@ -28,7 +28,7 @@ __all__ = ["BackendReferences"]
 _ALL = 1 << 62
 # As for resumption: a run that ended in any other state can be gone on with.
 _ENDED = frozenset({"Success", "Failed"})
-_KEEP_NOTHING = frozenset({JSONHandler.id, NullHandler.id, ConstantHandler.id, "secret"})
+_KEEP_NOTHING = frozenset({JSONHandler.id, NullHandler.id, ConstantHandler.id, SecretHandler.id})
 _SECONDS = 60.0
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom._debugging import is_debugged
-from strongroom._handlers import StoredHandler
+from strongroom._handlers import SecretHandler, StoredHandler
 from strongroom._template import fill_template
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import DefinitionError, EgressError
+from strongroom.secret import Secret
 from strongroom.signals import Signal
 from strongroom.states import Failed, State
 
@@ -77,6 +78,10 @@ class Run:
                 self.stored(task, task.result_storage or self.keeping.result_storage)
         elif isinstance(chosen, str):
             self.project.handler(chosen)
+
+    def handler_for(self, value: object, task: Task, values: Mapping[str, object]) -> ResultHandler:
+        """The handler for *value*, the result of *task*: a secret is kept as its name, wherever other results go."""
+        return SecretHandler() if isinstance(value, Secret) else self.handler(task, values)
 
     def handler(self, task: Task, values: Mapping[str, object] | None = None) -> ResultHandler:
         """The handler for results of *task*; *values* are what its templates may use.

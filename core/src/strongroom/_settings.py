@@ -24,7 +24,7 @@ from strongroom.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["Backend", "Egress", "Plugins", "Results", "Settings", "Tasks", "load", "load_file"]
+__all__ = ["Backend", "Egress", "Masked", "Plugins", "Results", "Settings", "Tasks", "load", "load_file"]
 
 _PREFIX = "STRONGROOM_"
 _OF_TESTS = "STRONGROOM_TEST_"
@@ -75,6 +75,15 @@ class Backend(_Section, frozen=True):
     """Empty means a database file under the home."""
 
 
+class Masked(_Section, frozen=True):
+    """What the plugin ``masked`` blots out, beside what it knows by itself."""
+
+    secrets: tuple[str, ...] = ()
+    """Names of secrets, as of `strongroom.Secret`, whose values are blotted out from the beginning."""
+    patterns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
 _Word: TypeAlias = Literal["clear", "mask", "token", "seal", "drop"]
 
 
@@ -117,6 +126,7 @@ class Settings(_Section, frozen=True):
     plugins: Plugins
     backend: Backend
     egress: Egress
+    masked: Masked
     limits: Mapping[str, int]
     """Tag -> how many tasks that have it may run at once, in all processes that share the backend."""
     storage: Mapping[str, Mapping[str, object]]
@@ -129,7 +139,7 @@ class Settings(_Section, frozen=True):
 
 
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
-    {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress}
+    {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress, "masked": Masked}
 )
 _LIMITS = "limits"
 _STORAGE = "storage"
@@ -202,6 +212,7 @@ def _settings(found: Mapping[str, _Found], env: Mapping[str, str]) -> Settings:
         plugins=msgspec.convert(_section("plugins", found), Plugins),
         backend=msgspec.convert(_section("backend", found), Backend),
         egress=msgspec.convert(_section("egress", found), Egress),
+        masked=msgspec.convert(_section("masked", found), Masked),
         limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
         storage=MappingProxyType(msgspec.convert(storage, dict[str, dict[str, object]])),
         origins=MappingProxyType(origins),

@@ -321,7 +321,7 @@ class TaskRunner:
             if self._cache is not None and self._cache.is_on:
                 result = self._cache.write(value)
             else:
-                result = Result(value, run.handler(task, self._values()))
+                result = Result(value, run.handler_for(value, task, self._values()))
                 if run.keeps(task):
                     result = result.serialize(run.slot(task, self._map_index))
         except StrongroomError as exc:

@@ -13,6 +13,7 @@ StrongroomError
 │  └─ PluginConflictError                two plugins registered one id
 ├─ TaskTimeoutError (TimeoutError)       a task took longer than it may
 ├─ KeyringError                          the keyring cannot be used
+├─ SecretError (LookupError)             a secret is not where its name says
 ├─ SealError                             sealed bytes do not open; no reason is given
 ├─ SerializationError (ValueError)       a value cannot be written so that it comes back unchanged
 ├─ HandlerError                          a result handler could not keep or fetch a result
@@ -68,6 +69,7 @@ __all__ = [
     "RecordedError",
     "ReferencesError",
     "SealError",
+    "SecretError",
     "SerializationError",
     "SettingsError",
     "StorageError",
@@ -173,6 +175,10 @@ class TaskTimeoutError(StrongroomError, TimeoutError):
 
 class KeyringError(StrongroomError):
     """The keyring cannot be used as it is."""
+
+
+class SecretError(StrongroomError, LookupError):
+    """A secret is not where its name says."""
 
 
 class SealError(StrongroomError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from strongroom import _settings
 from strongroom._egress import open_envelope
-from strongroom._handlers import JSONHandler, NullHandler, StoredHandler
+from strongroom._handlers import JSONHandler, NullHandler, SecretHandler, StoredHandler
 from strongroom._links import Chain, known_head, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
@@ -130,7 +130,7 @@ class Project:
         """
         if id_ == StoredHandler.id:
             return StoredHandler(self.store())
-        built_in = {JSONHandler.id: JSONHandler, NullHandler.id: NullHandler}.get(id_)
+        built_in = {each.id: each for each in (JSONHandler, NullHandler, SecretHandler)}.get(id_)
         return built_in() if built_in else self.plugins.handler(id_)
 
     @property

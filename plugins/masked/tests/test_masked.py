@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Are secrets blotted out, and is the rest left as it was?"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from strongroom import Flow, Parameter, Secret, task
+from strongroom._memory_backend import MemoryBackend
+from strongroom.documents import RunDocument, StateDocument
+from strongroom.errors import SecretError, SettingsError
+from strongroom.project import Project
+from strongroom_masked import MASK, strongroom_mask
+from strongroom_masked._local import MaskedStream, _masking
+from strongroom_masked._masker import Masker, masker
+
+TOKENS = [
+    "AKIAIOSFODNN7EXAMPLE",
+    "ghp_" + "a1B2" * 9,
+    "glpat-" + "x" * 20,
+    "xoxb-1234567890-abc",
+    "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
+    "sk_live_" + "4" * 24,
+    "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
+]
+
+
+@pytest.fixture(autouse=True)
+def _fresh(isolated: Path) -> Iterator[None]:
+    masker.cache_clear()
+    yield
+    masker.cache_clear()
+
+
+@pytest.fixture
+def value(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The value of the secret DB_PASSWORD."""
+    value = f'p/w "ä{secrets.token_hex(8)}'
+    monkeypatch.setenv("DB_PASSWORD", value)
+    return value
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_tokens_of_common_formats_are_masked(token: str) -> None:
+    assert Masker()(f"before {token} after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://me:pa55@host/db", f"postgresql://{MASK}@host/db"),
+        ("Authorization: Bearer abcdefgh1234", f"Authorization: {MASK} {MASK}"),
+        ("password=hunter2, user=me", f"password={MASK}, user=me"),
+        ('{"api_key": "a b"}', f'{{"api_key": {MASK}}}'),
+        ("nothing hidden: 1 + 1 = 2", "nothing hidden: 1 + 1 = 2"),
+    ],
+)
+def test_what_says_that_a_secret_follows_is_kept(text: str, masked: str) -> None:
+    assert Masker()(text) == masked
+
+
+@pytest.mark.parametrize("name", ["password", "dbPassword", "db-token", "API_KEY", "client secret"])
+def test_whatever_stands_under_the_name_of_a_secret_is_masked(name: str) -> None:
+    assert Masker()("1234", name) == MASK
+
+
+@pytest.mark.parametrize("name", ["passwords_seen", "token_count", "month", ""])
+def test_other_names_are_left_alone(name: str) -> None:
+    assert Masker()("1234", name) == "1234"
+
+
+def test_patterns_and_names_of_the_settings_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_MASKED_PATTERNS", "CUST-[0-9]+")
+    monkeypatch.setenv("STRONGROOM_MASKED_NAMES", "iban")
+
+    assert strongroom_mask("of CUST-123", "") == f"of {MASK}"
+    assert strongroom_mask("DE00", "iban") == MASK
+
+
+def test_a_pattern_that_is_none_is_an_error_that_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_MASKED_PATTERNS", "hunter2(")
+
+    with pytest.raises(SettingsError, match=r"STRONGROOM_MASKED_PATTERNS: a pattern") as caught:
+        strongroom_mask("text", "")
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_known_value_is_masked_in_every_form(value: str) -> None:
+    Secret("DB_PASSWORD").reveal()
+    raw = value.encode()
+    forms = [value, quote(value), repr(value)[1:-1], json.dumps(value)[1:-1], raw.hex(), base64.b64encode(raw).decode()]
+
+    assert Masker()(" | ".join(forms)) == " | ".join([MASK] * len(forms))
+
+
+def test_secrets_that_the_settings_name_are_known_from_the_beginning(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_MASKED_SECRETS", "DB_PASSWORD")
+
+    assert strongroom_mask(f"connect with {value}", "") == f"connect with {MASK}"
+
+
+def test_a_secret_that_is_not_there_lets_nothing_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRONGROOM_MASKED_SECRETS", "ABSENT")
+
+    with pytest.raises(SecretError):
+        strongroom_mask("text", "")
+
+
+def test_a_run_is_recorded_without_secrets(value: str) -> None:
+    def fails(password: Secret, note: str) -> None:
+        raise ValueError(f"cannot log in with {password.reveal()}")
+
+    with Flow("fails") as flow:
+        task(name="fails")(fails)(Parameter("password"), Parameter("note"))
+    backend = MemoryBackend()
+
+    flow.run(password=Secret("DB_PASSWORD"), note="ghp_" + "a" * 36, backend=backend)
+
+    documents = list(Project.open().documents(backend, backend.runs()[0]))
+    opening = documents[0]
+    assert isinstance(opening, RunDocument)
+    assert (opening.parameters, opening.secrets) == ({"note": MASK}, {"password": "DB_PASSWORD"})
+    assert [each.error.message for each in documents if isinstance(each, StateDocument) and each.error] == [
+        f"cannot log in with {MASK}"
+    ]
+    assert value not in str(documents)
+
+
+def test_log_records_are_masked_with_their_exceptions(value: str) -> None:
+    make = _masking(logging.LogRecord, strongroom_mask)
+    Secret("DB_PASSWORD").reveal()
+    try:
+        raise ValueError(value)
+    except ValueError as exc:
+        info = (ValueError, exc, exc.__traceback__)
+    record = make("user", logging.ERROR, __file__, 1, "saw %s", (value,), info)
+
+    text = logging.Formatter("%(message)s").format(record)
+
+    assert value not in text
+    assert text.startswith(f"saw {MASK}")
+    assert f"ValueError: {MASK}" in text
+
+
+def test_a_record_without_secrets_is_as_it_was() -> None:
+    record = _masking(logging.LogRecord, strongroom_mask)("user", logging.INFO, __file__, 1, "saw %s", ("a",), None)
+
+    assert (record.msg, record.args) == ("saw %s", ("a",))
+
+
+def test_what_cannot_be_masked_is_not_logged() -> None:
+    def raises(text: str, name: str) -> str:
+        raise ZeroDivisionError
+
+    record = _masking(logging.LogRecord, raises)("user", logging.INFO, __file__, 1, "hunter2", (), None)
+
+    assert record.getMessage() == "[could not be masked]"
+
+
+def test_what_is_printed_is_masked(value: str) -> None:
+    Secret("DB_PASSWORD").reveal()
+    stream = io.StringIO()
+
+    print("saw", value, file=MaskedStream(stream, strongroom_mask))  # type: ignore[arg-type]
+
+    assert stream.getvalue() == f"saw {MASK}\n"
