@@ -42,6 +42,8 @@ class Server:
     missing: Any = None
     """A place in a bucket that is not there."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    files: Path | None = None
+    """The folder that it shows to readers; None if it takes what is written to it."""
 
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
@@ -317,7 +319,8 @@ def _http(folder: Path, command: Sequence[str | Path]) -> Server:
     port = free_port()
     process = start([*command, folder / "files", str(port)], folder)
     wait_until(port, process, "/")
-    return Server(port, lambda name: f"http://127.0.0.1:{port}/{name}", processes=[process])
+    place = f"http://127.0.0.1:{port}"
+    return Server(port, lambda name: f"{place}/{name}", processes=[process], files=folder / "files")
 
 
 STARTS: Mapping[str, Callable[[Path], Server]] = {

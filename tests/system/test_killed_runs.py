@@ -9,13 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-ROUNDS = int(os.environ.get("STRONGROOM_TEST_KILLS", "2000" if os.environ.get("STRONGROOM_TEST_LONG") else "200"))
+ROUNDS = int(os.environ.get("STRONGROOM_TEST_KILLS", "200"))
 SEED = int(os.environ.get("STRONGROOM_TEST_SEED", "1"))
 
 
-@pytest.mark.long
 def test_killed_runs_are_resumed(tmp_path: Path) -> None:
     program = Path(__file__).with_name("killed_runs.py")
 
