@@ -81,7 +81,8 @@ class BackendReferences:
                     hidden = not {"result", "cached_inputs"}.isdisjoint(document.withheld)
                     opaque = opaque or hidden or not all(map(_is_seen_through, results))
         except SealError:
-            raise ReferencesError(run_id, "a document does not open") from None
+            # Its link to the one before it does not hold where one was taken away, either.
+            raise ReferencesError(run_id, "a document does not open, or is missing") from None
         last = {place: document.type for place, document in newest.items()}
         last.pop(("", LOG_INDEX), None)
         ended = last.pop(("", -1), "") in _ENDED and all(map(_is_finished, last.values()))
