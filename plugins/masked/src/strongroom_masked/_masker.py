@@ -25,6 +25,8 @@ MASK: Final = "[masked]"
 
 # Shorter ones would be found in half of all words, and what is left around them would tell them.
 _SHORTEST = 4
+# What is shorter may be a name, and names come again with each state of a task: these answers are remembered.
+_NAME = 200
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -39,12 +41,18 @@ class Masker:
         spelled = words.replace("_", "[-_ ]?")
         self._assigned = re.compile(rf"""((?:{spelled})["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)""", re.IGNORECASE)
         self._patterns = (*PATTERNS, *map(re.compile, patterns))
+        self._remembered = lru_cache(maxsize=1024)(self._mask)
 
     def __call__(self, text: str, name: str = "") -> str:
         """*text* with `MASK` in the place of what is secret; all of it if *name* is the name of a secret."""
+        # What is known by now is part of the question: a secret that is revealed later makes it another one.
+        mask = self._remembered if len(text) <= _NAME else self._mask
+        return mask(text, name, known_secrets())
+
+    def _mask(self, text: str, name: str, known: frozenset[str]) -> str:
         if name and self._is_secret(_normal(name)):
             return MASK
-        if known := known_secrets():
+        if known:
             text = _values(known).sub(MASK, text)
         for pattern in self._patterns:
             text = pattern.sub(_keep_first_group, text)
