@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,8 @@ from .conftest import a_task, states_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from strongroom.states import State
 
 
 class Noting(ResultHandler):
@@ -82,6 +85,20 @@ def returns(x: object) -> object:
     return x
 
 
+def slowly(x: object) -> object:
+    """Return *x* once somebody waits in the queue, if anybody ever will."""
+    flag = os.environ["STRONGROOM_TEST_QUEUED"]
+    end = time.monotonic() + 20
+    while flag and not Path(flag).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return x
+
+
+def note_queued(task: object, old: State, new: State) -> None:
+    if new.is_queued() and (flag := os.environ["STRONGROOM_TEST_QUEUED"]):
+        Path(flag).touch()
+
+
 CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[str]]] = {
     "a retry": (fails_at_first, {"max_retries": 1}, ["write up.result"]),
     "a pause": (pauses, {}, ["write up.result"]),
@@ -108,13 +125,15 @@ class TestOnEveryExecutor:
         assert noting.notes == expected
 
     def test_a_queue_keeps_the_inputs_of_what_waits(
-        self, executor: str, noting: Noting, monkeypatch: pytest.MonkeyPatch
+        self, executor: str, noting: Noting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("STRONGROOM_LIMITS", "one=1")
         with Flow("flow", result_handler=noting) as flow:
             up = a_task(lambda: "value", name="up")()
-            first = a_task(returns, name="first", tags=["one"])(up)
-            second = a_task(returns, name="second", tags=["one"])(up)
+            first = a_task(slowly, name="first", tags=["one"], state_handlers=[note_queued])(up)
+            second = a_task(slowly, name="second", tags=["one"], state_handlers=[note_queued])(up)
+        # One that is done before the other asks would leave nobody to wait.
+        monkeypatch.setenv("STRONGROOM_TEST_QUEUED", "" if executor == "sync" else str(tmp_path / "queued"))
 
         states = states_of(flow.run(executor=executor))
 
