@@ -18,7 +18,7 @@ from strongroom._memory_backend import MemoryBackend
 from strongroom._padding import pad, unpad
 from strongroom._plugins import Plugins
 from strongroom._policy import FIELDS, Policy, allowed, policy_of
-from strongroom._settings import load
+from strongroom._settings_loading import load
 from strongroom.documents import Disposition, Document, ErrorInfo, Frame, RunDocument, StateDocument
 from strongroom.errors import (
     EgressError,

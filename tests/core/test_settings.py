@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from strongroom import _settings
-from strongroom._settings import Settings, load
+from strongroom import _settings_file
+from strongroom._settings import Settings
+from strongroom._settings_loading import load
 from strongroom.errors import SettingsError
 
 CANARY = "hunter2-canary"
@@ -286,7 +287,7 @@ def test_a_file_that_another_user_put_above_the_project_is_refused(project: Path
     assert load({}, project).origins["results.storage"] == str(path)  # nobody else can write to this folder
 
     project.parent.chmod(0o1777)
-    _settings._read.cache_clear()
+    _settings_file.read.cache_clear()
 
     with pytest.raises(SettingsError, match="another user's"):
         load({}, project)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import strongroom
-from strongroom import _settings, errors, hookspecs
+from strongroom import _settings_loading, errors, hookspecs
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -140,7 +140,7 @@ def test_the_tree_at_the_top_of_errors_is_the_real_one() -> None:
 def test_the_table_of_settings_has_every_setting_and_its_variable(tmp_path: Path) -> None:
     rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)` \|", text_of("docs/settings.md"), flags=re.MULTILINE)
 
-    settings = _settings.load({"HOME": str(tmp_path)}, tmp_path).origins
+    settings = _settings_loading.load({"HOME": str(tmp_path)}, tmp_path).origins
 
     # The options of storages are tables, which no variable can hold.
     with_variables = settings.keys() - {"storage"}
@@ -154,7 +154,7 @@ def test_the_settings_shown_are_valid(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "strongroom.toml").write_text(text, encoding="utf-8")
-        origins = _settings.load({"HOME": str(tmp_path)}, folder).origins
+        origins = _settings_loading.load({"HOME": str(tmp_path)}, folder).origins
         assert set(origins.values()) > {"default"}, "the example sets nothing"
 
 

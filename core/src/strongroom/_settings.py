@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which settings are in force, and who set each of them?
+"""What can be set, and of which type is it?
 
-From weak to strong: the defaults, the nearest ``strongroom.toml``, ``[tool.strongroom]`` in the nearest
-``pyproject.toml`` that has it, and ``STRONGROOM_*`` variables. No message repeats a value: it may be a secret.
+`strongroom._settings_loading` says who sets it. No message repeats a value: it may be a secret.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -22,12 +17,28 @@ import msgspec
 from strongroom.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
-__all__ = ["Backend", "Egress", "Masked", "Plugins", "Results", "Settings", "Tasks", "load", "load_file"]
+__all__ = [
+    "LIMITS",
+    "PREFIX",
+    "SECTIONS",
+    "STORAGE",
+    "TYPES",
+    "VARIABLES",
+    "Backend",
+    "Egress",
+    "Found",
+    "Masked",
+    "Plugins",
+    "Results",
+    "Settings",
+    "Tasks",
+    "convert",
+    "hint",
+]
 
-_PREFIX = "STRONGROOM_"
-_OF_TESTS = "STRONGROOM_TEST_"
+PREFIX = "STRONGROOM_"
 
 
 class _Section(msgspec.Struct, frozen=True):
@@ -138,18 +149,18 @@ class Settings(_Section, frozen=True):
     """
 
 
-_SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
+SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
     {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress, "masked": Masked}
 )
-_LIMITS = "limits"
-_STORAGE = "storage"
+LIMITS = "limits"
+STORAGE = "storage"
 _Options = dict[str, object]
 _Limit = Annotated[int, msgspec.Meta(ge=1)]
-_TYPES: Mapping[str, object] = MappingProxyType(
-    {"home": str, _LIMITS: _Limit, _STORAGE: _Options}
-    | {f"{name}.{field.name}": field.type for name, kind in _SECTIONS.items() for field in msgspec.structs.fields(kind)}
+TYPES: Mapping[str, object] = MappingProxyType(
+    {"home": str, LIMITS: _Limit, STORAGE: _Options}
+    | {f"{name}.{field.name}": field.type for name, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)}
 )
-_VARIABLES = MappingProxyType({_PREFIX + key.upper().replace(".", "_"): key for key in _TYPES if key != _STORAGE})
+VARIABLES = MappingProxyType({PREFIX + key.upper().replace(".", "_"): key for key in TYPES if key != STORAGE})
 _EXPECTED: Mapping[object, str] = MappingProxyType(
     {
         str: "a string",
@@ -166,7 +177,7 @@ _EXPECTED: Mapping[object, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """One setting as a source has it: its type is right."""
 
     value: object
@@ -174,226 +185,24 @@ class _Found:
     folder: Path
 
 
-def load(env: Mapping[str, str], cwd: Path) -> Settings:
-    """The settings for a program that runs in *cwd* with the variables *env*.
-
-    Cheap enough for every run: a file is parsed again only after it has changed. A relative path means a folder beside
-    the file that names it, or under *cwd* if a variable does.
+def convert(key: str, value: object, origin: str, *, strict: bool) -> object:
+    """*value* as the setting *key* has it; not *strict* takes the text of a variable.
 
     Raises:
-        SettingsError: a setting is unknown or has the wrong type, or a file cannot be read. Names the place.
+        SettingsError: the type is wrong. Names *origin* and what is expected.
     """
-    cwd = cwd.absolute()
-    found: dict[str, _Found] = {}
-    for source in (_from_file(cwd, "strongroom.toml"), _from_file(cwd, "pyproject.toml"), _from_env(env, cwd)):
-        found.update(source)
-    return _settings(found, env)
-
-
-def load_file(path: Path, env: Mapping[str, str]) -> Settings:
-    """The settings that *path* alone makes, over the defaults.
-
-    Raises:
-        SettingsError: as `load`.
-    """
-    path = path.absolute()
-    return _settings(dict(_read(path, (path.stat().st_mtime_ns, path.stat().st_size)) or ()), env)
-
-
-def _settings(found: Mapping[str, _Found], env: Mapping[str, str]) -> Settings:
-    limits = _section(_LIMITS, found)
-    storage = _section(_STORAGE, found)
-    origins = {key: "default" for key in _TYPES if not {_LIMITS: limits, _STORAGE: storage}.get(key)}
-    origins |= {key: item.origin for key, item in found.items()}
-    return Settings(
-        home=_home(found.get("home"), env),
-        results=msgspec.convert(_section("results", found) | _storage(found, env), Results),
-        tasks=msgspec.convert(_section("tasks", found), Tasks),
-        plugins=msgspec.convert(_section("plugins", found), Plugins),
-        backend=msgspec.convert(_section("backend", found), Backend),
-        egress=msgspec.convert(_section("egress", found), Egress),
-        masked=msgspec.convert(_section("masked", found), Masked),
-        limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
-        storage=MappingProxyType(msgspec.convert(storage, dict[str, dict[str, object]])),
-        origins=MappingProxyType(origins),
-    )
-
-
-def _section(name: str, found: Mapping[str, _Found]) -> dict[str, object]:
-    return {key.partition(".")[2]: item.value for key, item in found.items() if key.startswith(f"{name}.")}
-
-
-def _home(item: _Found | None, env: Mapping[str, str]) -> Path:
-    if item is None:
-        return _user_home(env) / ".strongroom"
-    if not item.value:
-        raise SettingsError(f"{item.origin}: home is empty; name a folder, or leave it out for ~/.strongroom")
-    return _path("home", item, env)
-
-
-def _storage(found: Mapping[str, _Found], env: Mapping[str, str]) -> dict[str, object]:
-    item = found.get("results.storage")
-    if item is None or not item.value or "://" in str(item.value):
-        return {}
-    return {"storage": str(_path("results.storage", item, env))}
-
-
-def _path(key: str, item: _Found, env: Mapping[str, str]) -> Path:
-    path = Path(str(item.value))
-    first = path.parts[0] if path.parts else ""
-    if first == "~":
-        path = _user_home(env).joinpath(*path.parts[1:])
-    elif first.startswith("~"):
-        raise SettingsError(
-            f"{item.origin}: {key} begins with ~ and a name; write the path in full, or ~/ for your own"
-        )
-    # Not resolve(): what the user calls by a link keeps that name.
-    return Path(os.path.normpath(item.folder / path))
-
-
-def _user_home(env: Mapping[str, str]) -> Path:
-    return Path(env["HOME"]) if env.get("HOME") else Path.home()
-
-
-def _from_env(env: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, _Found]]:
-    for name, text in env.items():
-        if not name.startswith(_PREFIX) or name.startswith(_OF_TESTS):
-            continue
-        key = _VARIABLES.get(name)
-        if key is None:
-            raise SettingsError(f"{name} is not a setting{_near(name, _VARIABLES)}")
-        if key == _LIMITS:
-            yield from ((tag, _Found(number, name, cwd)) for tag, number in _parse_limits(text, name).items())
-        else:
-            yield key, _Found(_parse_text(key, text, name), name, cwd)
-
-
-def _parse_text(key: str, text: str, origin: str) -> object:
-    kind = _TYPES[key]
-    if kind in (tuple[str, ...], tuple[str, ...] | None):
-        # An empty list stays an empty list: were it taken for "not set", an allow-list would let everything pass.
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    return _convert(key, text, origin, strict=False)
-
-
-def _parse_limits(text: str, origin: str) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        tag, equals, number = (piece.strip() for piece in part.partition("="))
-        key = f"{_LIMITS}.{tag}"
-        if not tag or not equals or key in found:
-            raise SettingsError(f"{origin}: limits must be different tags with their numbers, such as db=2,api=5")
-        found[key] = _convert(key, number, origin, strict=False)
-    return found
-
-
-def _convert(key: str, value: object, origin: str, *, strict: bool) -> object:
-    kind = _TYPES[key.partition(".")[0] if key.startswith((f"{_LIMITS}.", f"{_STORAGE}.")) else key]
+    kind = TYPES[key.partition(".")[0] if key.startswith((f"{LIMITS}.", f"{STORAGE}.")) else key]
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError:
         raise SettingsError(f"{origin}: {key} must be {_EXPECTED[kind]}") from None
 
 
-def _from_file(cwd: Path, name: str) -> Iterator[tuple[str, _Found]]:
-    """The settings of the nearest file *name* that has any."""
-    for folder in (cwd, *cwd.parents):
-        path = folder / name
-        try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as exc:
-            raise _unreadable(path, exc) from exc
-        found = _read(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-        if found is not None:
-            yield from found
-            return
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, _stamp: tuple[int, ...]) -> tuple[tuple[str, _Found], ...] | None:
-    """What the file sets, or None if it is not about strongroom; *_stamp* changes whenever the file does."""
-    try:
-        text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise _unreadable(path, exc) from exc
-    foreign = path.name == "pyproject.toml"
-    # Most projects' files say nothing of us: do not parse them, nor complain about their mistakes.
-    if foreign and "strongroom" not in text:
-        return None
-    table = _parse_toml(path, text)
-    if foreign:
-        table = _table(_table(table, "tool", path), "strongroom", path)
-        if not table:
-            return None
-    _refuse_planted(path)
-    origin = str(path)
-    return tuple(
-        (key, _Found(_convert(key, value, origin, strict=True), origin, path.parent))
-        for key, value in _flat(table, path)
-    )
-
-
-def _unreadable(path: Path, exc: OSError | UnicodeDecodeError) -> SettingsError:
-    return SettingsError(f"{path} cannot be read: {exc.strerror if isinstance(exc, OSError) else 'it is not UTF-8'}")
-
-
-def _parse_toml(path: Path, text: str) -> dict[str, object]:
-    import tomllib  # most projects have no such file
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        # Only the line: the parser's own words may quote what stands there.
-        line = re.search(r"at line (\d+)", str(exc))
-        where = f"line {line[1]}" if line else "the last line"
-        raise SettingsError(f"{path}, {where}: this is not TOML") from None
-
-
-def _table(parent: Mapping[str, object], name: str, path: Path) -> dict[str, object]:
-    table = parent.get(name, {})
-    if not isinstance(table, dict):
-        raise SettingsError(f"{path}: {name} must be a table, such as [{name}]")
-    return table
-
-
-def _flat(table: Mapping[str, object], path: Path) -> Iterator[tuple[str, object]]:
-    """The settings of a file under their full names."""
-    for name, value in table.items():
-        if name in _SECTIONS:
-            for key, inner in _table(table, name, path).items():
-                yield _known(f"{name}.{key}", path), inner
-        elif name == _LIMITS:
-            yield from ((f"{_LIMITS}.{tag}", number) for tag, number in _table(table, name, path).items())
-        elif name == _STORAGE:
-            yield from ((f"{_STORAGE}.{url}", options) for url, options in _table(table, name, path).items())
-        elif isinstance(value, dict) and name not in _TYPES:
-            near = _near(name, (*_SECTIONS, _LIMITS, _STORAGE))
-            raise SettingsError(f"{path}: [{name}] is not a section of the settings{near}")
-        else:
-            yield _known(name, path), value
-
-
-def _known(key: str, path: Path) -> str:
-    if key not in _TYPES:
-        raise SettingsError(f"{path}: {key} is not a setting{_near(key, _TYPES)}")
-    return key
-
-
-def _near(name: str, known: Collection[str]) -> str:
+def hint(name: str, names: Collection[str]) -> str:
+    """The end of a message about an unknown *name*: the near one of *names*, or all of them."""
     # Without the prefix that all variables share: it would make any two of them look alike.
-    bare = {full.removeprefix(_PREFIX): full for full in sorted(known)}
+    bare = {full.removeprefix(PREFIX): full for full in sorted(names)}
     import difflib  # only a mistake needs it
 
-    near = difflib.get_close_matches(name.removeprefix(_PREFIX), bare, n=1)
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1)
     return f"; did you mean {bare[near[0]]}?" if near else f"; there are {', '.join(bare.values())}"
-
-
-def _refuse_planted(path: Path) -> None:
-    """Refuse a file that somebody else may have put above the project, say into /tmp, to send results elsewhere."""
-    if not hasattr(os, "getuid"):
-        return
-    everybody_writes = path.parent.stat().st_mode & stat.S_IWOTH
-    if everybody_writes and path.stat().st_uid not in (os.getuid(), 0):
-        raise SettingsError(f"{path} is another user's, in a folder where everybody may write; remove it, or move away")

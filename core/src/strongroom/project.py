@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom import _settings
+from strongroom import _settings_loading
 from strongroom._egress import open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, SecretHandler, StoredHandler
 from strongroom._links import Chain, known_head, unlinked
@@ -32,6 +32,7 @@ from strongroom.results import Result, ResultStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from strongroom._settings import Settings
     from strongroom.abc import Backend, Envelope, Serializer
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
@@ -48,7 +49,7 @@ class Project:
     This is what a program that looks at runs from outside starts from, such as the command line.
     """
 
-    settings: _settings.Settings
+    settings: Settings
     """Where each came from is in ``settings.origins``."""
     _places: dict[str, Place] = field(default_factory=dict, repr=False, compare=False)
     """URL -> the place that was opened with options from code."""
@@ -60,7 +61,7 @@ class Project:
         Raises:
             SettingsError: a setting is wrong.
         """
-        return cls(_settings.load(os.environ if env is None else env, cwd or Path.cwd()))
+        return cls(_settings_loading.load(os.environ if env is None else env, cwd or Path.cwd()))
 
     @classmethod
     def of_file(cls, path: Path, env: Mapping[str, str] | None = None) -> Project:
@@ -69,7 +70,7 @@ class Project:
         Raises:
             SettingsError: a setting is wrong, or the file cannot be read.
         """
-        return cls(_settings.load_file(path, os.environ if env is None else env))
+        return cls(_settings_loading.load_file(path, os.environ if env is None else env))
 
     @property
     def home(self) -> Path:

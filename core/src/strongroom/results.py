@@ -18,7 +18,7 @@ from strongroom._mapped import MappedFiles
 from strongroom._place import as_place
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
-from strongroom._settings import load as load_settings
+from strongroom._settings_loading import load as load_settings
 from strongroom._storage import Entry, check_key, open_storage
 from strongroom._stored import Checked, Metadata, Receipt, ResultRecord
 from strongroom.abc import Codec, CodecContext, Slot
