@@ -9,7 +9,7 @@ import io
 import os
 import pickle
 import stat
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, get_args
 
 import fsspec
 import pytest
@@ -17,6 +17,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from strongroom import _local_storage, _record
 from strongroom._plugins import Plugins
+from strongroom._record import Suite
 from strongroom._storage import open_storage
 from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
 from strongroom.errors import (
@@ -95,6 +96,21 @@ def test_the_first_line_can_be_read_by_a_person_and_names_nothing(store: ResultS
     assert rest.startswith(b"'my secret'")
     assert b"secret" not in first
     assert b"my-key" not in first
+
+
+@pytest.mark.parametrize("suite", get_args(Suite))
+def test_the_owner_chooses_what_tags_are_made_with_and_a_reader_takes_both(
+    tmp_path: Path, store: ResultStore, serializer: Literal, suite: Suite
+) -> None:
+    other = ResultStore(
+        tmp_path / "results", serializer=serializer, keyring=KEYRING, allow=(), suite=suite, plugins=Plugins({})
+    )
+
+    other.write([1], "key")
+
+    line = _file(store, "key").read_bytes().partition(b"\n")[0]
+    assert (b'"suite":"hmac-sha256"' in line) == (suite == "hmac-sha256")
+    assert store.read("key").result == [1]
 
 
 def test_records_are_closed_to_others(store: ResultStore) -> None:
@@ -346,12 +362,14 @@ def test_a_planted_pipe_is_not_waited_for(store: ResultStore) -> None:
 
 def test_a_store_is_pickled_without_its_keys(tmp_path: Path) -> None:
     keyring = Keyring.open_or_create(tmp_path / "keyring.toml")
-    store = ResultStore(tmp_path / "results", serializer=Literal(), keyring=keyring)
+    store = ResultStore(tmp_path / "results", serializer=Literal(), keyring=keyring, suite="hmac-sha256")
     store.write("value", "key")
 
     pickled = pickle.dumps(store)
 
-    assert pickle.loads(pickled).read("key").result == "value"
+    again = pickle.loads(pickled)
+    assert again.read("key").result == "value"
+    assert again.write("value").size == store.write("value").size
     assert keyring._keys[keyring.primary].secret not in pickled
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from strongroom import _settings_file
+from strongroom import _settings, _settings_file
 from strongroom._settings import Settings
 from strongroom._settings_loading import load
 from strongroom.errors import SettingsError
@@ -47,10 +47,17 @@ def test_without_any_source_the_defaults_hold_and_say_so(project: Path) -> None:
     assert set(found.origins.values()) == {"default"}
 
 
-def test_every_setting_has_an_origin_and_a_variable(project: Path) -> None:
-    origins = load({}, project).origins
+def test_every_setting_has_an_origin_and_all_but_the_options_of_storages_a_variable(project: Path) -> None:
+    settings = load({}, project)
 
-    assert len(origins) == 36
+    sections = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    fields = {
+        f"{name}.{field}" if field else name
+        for name, section in sections.items()
+        for field in getattr(section, "__struct_fields__", ("",))
+    }
+    assert set(settings.origins) == fields - {"origins"}
+    assert {*_settings.VARIABLES.values()} == fields - {"origins", "storage"}
 
 
 def test_variables_of_other_programs_and_of_our_own_tests_are_ignored(project: Path) -> None:

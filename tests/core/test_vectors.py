@@ -49,6 +49,11 @@ RECORDS: dict[str, tuple[Header, bytes, int | None]] = {
         b"\n" * 100,
         12_345,
     ),
+    "hmac": (
+        Header(chain="literal", object="3" * 32, key=OLD.id, created=1_700_000_000_000_000, suite="hmac-sha256"),
+        b"{'name': ['v\xc3\xa4lue', 1.5, None]}",
+        None,
+    ),
 }
 
 KEPT = KeptResult(

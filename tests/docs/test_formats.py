@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import blake3
 import pytest
 
 from strongroom import Keyring, ResultStore
+from strongroom._record import Suite
 from strongroom.keyring import Key
 from strongroom.results import Receipt
 
@@ -63,7 +65,11 @@ def test_the_script_refuses_what_is_no_whole_record(store: ResultStore, receipt:
     assert "no record" in read(tmp_path / "other").stderr
 
 
-def test_the_tag_is_what_the_page_says(store: ResultStore, receipt: Receipt, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", get_args(Suite))
+def test_the_tag_is_what_the_page_says(tmp_path: Path, suite: Suite) -> None:
+    keys = Keyring.open_or_create(tmp_path / "keyring.toml")
+    store = ResultStore(tmp_path / "results", serializer="json", keyring=keys, allow=(), suite=suite)
+    receipt = store.write({"a": [1, 2]}, "folder/key")
     pytest.importorskip("msgpack")
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     namespace: dict[str, object] = {}

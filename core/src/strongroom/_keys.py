@@ -30,6 +30,7 @@ _PURPOSES = MappingProxyType(
         "seal": "strongroom 1 seal a document",
         "wrap": "strongroom 1 wrap the key of a record",
         "tag": "strongroom 1 tag a record",
+        "tag hmac-sha256": "strongroom 1 tag a record with HMAC-SHA256",
         "cache": "strongroom 1 name a cached result",
         "token": "strongroom 1 replace a text by a token",
         "link": "strongroom 1 link a document to the one before",
@@ -75,7 +76,7 @@ class Key:
         return cls(secrets.token_bytes(_SECRET_SIZE), datetime.now(UTC).replace(microsecond=0))
 
     def subkey(self, purpose: str) -> bytes:
-        """The 32-byte key for one purpose: ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
+        """The 32-byte key for one purpose: such as ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
         return self._subkeys[purpose]
 
 

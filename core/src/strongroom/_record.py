@@ -7,8 +7,9 @@
     payload  the chain's bytes
     trailer  payload size (8 bytes, little-endian), decoded size (8 bytes), tag (32 bytes)
 
-The tag is keyed BLAKE3 over the record's context, the header line, the payload and the two sizes, each of them
-delimited: the context and the header by their lengths, the payload by its size at the end.
+The tag is keyed BLAKE3, or HMAC-SHA256 where the owner's rules want that, over the record's context, the header line,
+the payload and the two sizes, each of them delimited: the context and the header by their lengths, the payload by its
+size at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import binascii
 import hmac
 import io
 import struct
-from typing import TYPE_CHECKING, BinaryIO, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 
 import blake3
 import msgspec
@@ -28,7 +30,7 @@ from strongroom.errors import DamagedError, SealError, SerializationError
 from strongroom.keyring import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from strongroom._mapped import MappedFile
     from strongroom.keyring import Keyring
@@ -37,6 +39,7 @@ __all__ = [
     "MAGIC",
     "Header",
     "RecordWriter",
+    "Suite",
     "Verified",
     "authenticate",
     "bound_to",
@@ -50,11 +53,24 @@ __all__ = [
 MAGIC = b"strongroom/1 "
 _ALIGNMENT = 64
 _MAX_HEADER = 1 << 16
-_SUITE = "blake3"
 _SIZES = struct.Struct("<QQ")
 _TAG_SIZE = 32
 _TRAILER_SIZE = _SIZES.size + _TAG_SIZE
 _BUFFER = 1 << 16
+
+
+Suite: TypeAlias = Literal["blake3", "hmac-sha256"]
+# What the tags of each are made with. A key is for one of them only, and a header can name nothing else: neither is the
+# weak one that a forger would like to choose.
+_PURPOSES: Mapping[str, str] = MappingProxyType({"blake3": "tag", "hmac-sha256": "tag hmac-sha256"})
+
+
+class _Hasher(Protocol):
+    """The part of a keyed hash that both suites have; a tag has 32 bytes in both."""
+
+    def update(self, data: bytes | memoryview, /) -> object: ...
+
+    def digest(self) -> bytes: ...
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -67,7 +83,8 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """The id of the key that the tag is made with."""
     created: int
     """Microseconds since 1970-01-01 UTC."""
-    suite: str = _SUITE
+    suite: Suite = "blake3"
+    """How the tag is made."""
     expires: int | None = None
     fingerprints: dict[str, str] = {}
     """For a cached result: a token for each input or parameter -> a keyed fingerprint of its value."""
@@ -99,7 +116,7 @@ class RecordWriter:
         if len(line) > _MAX_HEADER:
             raise SerializationError("the record", f"its header is over {_MAX_HEADER} bytes; compare fewer inputs")
         self._sink = sink
-        self._hasher = _hasher(keyring.tag_key(header.key), context, line)
+        self._hasher = _hasher(keyring, header, context, line)
         self._counter = CountingWriter(self._write)
         self._size = len(line)
         sink.write(line)
@@ -111,7 +128,7 @@ class RecordWriter:
         payload_size = self._counter.size
         sizes = _SIZES.pack(payload_size, payload_size if decoded_size is None else decoded_size)
         self._hasher.update(sizes)
-        self._sink.write(sizes + self._hasher.digest(_TAG_SIZE))
+        self._sink.write(sizes + self._hasher.digest())
         return payload_size, self._size + payload_size + _TRAILER_SIZE
 
     def abandon(self) -> None:
@@ -137,7 +154,7 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DamagedError(location) from None
     # One line for one header, so that whoever reads it another way cannot read another thing.
-    if header.suite != _SUITE or _line(header) != line:
+    if _line(header) != line:
         raise DamagedError(location)
     return header, line
 
@@ -163,7 +180,7 @@ def verify(
     header, line = read_header(source, location)
     bound = context(header)
     try:
-        hasher = _hasher(keyring.tag_key(header.key), bound, line)
+        hasher = _hasher(keyring, header, bound, line)
     except SealError:
         raise DamagedError(location) from None
     payload_size = size - len(line) - _TRAILER_SIZE
@@ -185,7 +202,7 @@ def verify(
 
 
 def _verify_in_place(
-    file: MappedFile, header: Header, start: tuple[bytes, bytes], hasher: blake3.blake3, location: str
+    file: MappedFile, header: Header, start: tuple[bytes, bytes], hasher: _Hasher, location: str
 ) -> Verified:
     payload = file.view[len(start[1]) : -_TRAILER_SIZE]
     trailer = bytes(file.view[-_TRAILER_SIZE:])
@@ -211,21 +228,21 @@ def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, 
     payload_size = size - len(line) - _TRAILER_SIZE
     if header.key not in keyring.ids or payload_size < 0:
         raise DamagedError(location)
-    hasher = _hasher(keyring.tag_key(header.key), context, line)
+    hasher = _hasher(keyring, header, context, line)
     for chunk in chunks(source, payload_size):
         hasher.update(chunk)
     _check_trailer(source.read(_TRAILER_SIZE + 1), payload_size, hasher, location)
     return header
 
 
-def _check_trailer(trailer: bytes, payload_size: int, hasher: blake3.blake3, location: str) -> int:
+def _check_trailer(trailer: bytes, payload_size: int, hasher: _Hasher, location: str) -> int:
     if len(trailer) != _TRAILER_SIZE:
         raise DamagedError(location)
     sizes, tag = trailer[: _SIZES.size], trailer[_SIZES.size :]
     hasher.update(sizes)
     stated_size, decoded_size = _SIZES.unpack(sizes)
     # In constant time: how far a forged tag agrees must not show.
-    if not hmac.compare_digest(hasher.digest(_TAG_SIZE), tag) or stated_size != payload_size:
+    if not hmac.compare_digest(hasher.digest(), tag) or stated_size != payload_size:
         raise DamagedError(location)
     return int(decoded_size)
 
@@ -264,8 +281,9 @@ def _line(header: Header) -> bytes:
     return line + b" " * padding + b"\n"
 
 
-def _hasher(key: bytes, context: bytes, line: bytes) -> blake3.blake3:
-    hasher = blake3.blake3(key=key)
+def _hasher(keyring: Keyring, header: Header, context: bytes, line: bytes) -> _Hasher:
+    key = keyring.tag_key(header.key, _PURPOSES[header.suite])
+    hasher: _Hasher = blake3.blake3(key=key) if header.suite == "blake3" else hmac.new(key, digestmod="sha256")
     hasher.update(_SIZES.pack(len(context), len(line)))
     hasher.update(context)
     hasher.update(line)

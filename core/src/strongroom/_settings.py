@@ -54,6 +54,8 @@ class Results(_Section, frozen=True):
     """An fsspec URL or an absolute path; empty means the folder ``results`` under the home."""
     serializer: str = "auto"
     persist: bool = False
+    suite: Literal["blake3", "hmac-sha256"] = "blake3"
+    """What the tags of new records are made with; both are read."""
     require_encryption: bool = False
     """Write and read no result that is not encrypted."""
     allow: tuple[str, ...] = (
@@ -169,6 +171,7 @@ _EXPECTED: Mapping[object, str] = MappingProxyType(
         bool: "true or false",
         bool | None: "true or false",
         Literal["local", "seal"]: "local or seal",
+        Literal["blake3", "hmac-sha256"]: "blake3 or hmac-sha256",
         _Word | None: "one of clear, mask, token, seal and drop",
         tuple[str, ...]: "a list of strings (in a variable: separated by commas)",
         tuple[str, ...] | None: "a list of strings (in a variable: separated by commas)",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from strongroom._record import Header
     from strongroom.abc import JSONValue
     from strongroom.errors import StorageError
 
@@ -51,6 +53,12 @@ class Metadata:
     expires: int | None
     """Microseconds since 1970-01-01 UTC; None if it never expires."""
     fingerprints: Mapping[str, str]
+
+    @classmethod
+    def of(cls, key: str, size: int, header: Header) -> Self:
+        """What *header* says of the record under *key*, which has so many bytes."""
+        fingerprints = MappingProxyType(header.fingerprints)
+        return cls(key, header.chain, header.object, size, header.created, header.expires, fingerprints)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,13 +150,13 @@ class Keyring:
         except (InvalidTag, ValueError):
             raise SealError from None
 
-    def tag_key(self, key_id: str) -> bytes:
-        """The key for the tags of records under the key *key_id*.
+    def tag_key(self, key_id: str, purpose: str = "tag") -> bytes:
+        """The key for the tags of records under the key *key_id*; each suite of records has a *purpose* of its own.
 
         Raises:
             SealError: that key is not here.
         """
-        return self._find(key_id).subkey("tag")
+        return self._find(key_id).subkey(purpose)
 
     def _find(self, key_id: str) -> Key:
         key = self._keys.get(key_id)

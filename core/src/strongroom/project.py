@@ -114,6 +114,7 @@ class Project:
             allow=results.allow,
             # Which results a transaction made visible is no result: it names random ids, and nothing of the user's.
             require_encryption=results.require_encryption and not isinstance(serializer, Receipts),
+            suite=results.suite,
             plugins=self.plugins,
         )
 

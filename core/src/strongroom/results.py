@@ -8,8 +8,7 @@ import secrets
 import time
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from strongroom import _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from strongroom._place import Where
     from strongroom._plugins import Plugins
+    from strongroom._record import Suite
     from strongroom.abc import Serializer
 
 __all__ = [
@@ -76,22 +76,25 @@ class ResultStore:
         keyring: Keyring | None = None,
         allow: Collection[str] | None = None,
         require_encryption: bool | None = None,
+        suite: Suite | None = None,
         plugins: Plugins | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Use the records at *storage*.
 
         That is a folder, an fsspec URL, (URL, options), (file system, folder), or a path of universal_pathlib. What is
-        not given comes from the settings: keyring, ``results.allow``, ``plugins.allow``, options of the storage.
+        not given comes from the settings: keyring, ``results.allow``, ``results.suite``, ``plugins.allow``, options of
+        the storage.
 
         Raises:
             SettingsError: encryption is required, and *serializer* does not encrypt; *storage* is none.
         """
         place = as_place(storage)
-        if keyring is None or allow is None or plugins is None or require_encryption is None:
+        if keyring is None or allow is None or plugins is None or require_encryption is None or suite is None:
             settings = load_settings(os.environ, Path.cwd())
             keyring = keyring or Keyring.open_or_create(settings.home / KEYRING_FILE)
             allow = settings.results.allow if allow is None else allow
+            suite = suite or settings.results.suite
             plugins = plugins or installed_plugins(settings.plugins.allow)
             if require_encryption is None:
                 require_encryption = settings.results.require_encryption
@@ -104,13 +107,15 @@ class ResultStore:
             chain = self._chain.id
             raise SettingsError(f"results.require_encryption is set: use the chain 'encrypted/{chain}', not {chain!r}")
         self._keyring = keyring
+        self._suite = suite
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
         self._files = MappedFiles(clock)
 
     def __reduce__(self) -> tuple[object, ...]:
         self._place.check_for_other_processes()
-        return _reopened, (self.url, self._chain, self._keyring, self._allow, self._plugins)
+        options = {"serializer": self._chain, "keyring": self._keyring, "allow": self._allow, "plugins": self._plugins}
+        return _reopened, (self.url, {**options, "require_encryption": False, "suite": self._suite})
 
     @property
     def url(self) -> str:
@@ -162,6 +167,7 @@ class ResultStore:
             object=id_,
             key=self._keyring.primary,
             created=self._clock() // 1000,
+            suite=self._suite,
             expires=expires,
             fingerprints=dict(fingerprints or {}),
         )
@@ -222,7 +228,7 @@ class ResultStore:
                 keep_in_memory=lambda header: self._reads_in_place(header.chain),
                 mapped=lambda header: self._files.open(source, stored_size) if self._maps(header.chain) else None,
             )
-        metadata = _metadata(key, stored_size, verified.header)
+        metadata = Metadata.of(key, stored_size, verified.header)
         allowed = self._allow.union(allow) if allow else self._allow
 
         def decode(payload: BinaryIO) -> object:
@@ -259,7 +265,7 @@ class ResultStore:
         source, size = self._storage.open(key)
         with source:
             header, _ = _record.read_header(source, self.locate(key))
-        return _metadata(key, size, header)
+        return Metadata.of(key, size, header)
 
     def exists(self, key: str) -> bool:
         """True if there is a record under *key*; its payload is not read.
@@ -293,7 +299,7 @@ class ResultStore:
             header = _record.authenticate(
                 source, size, location=location, context=_record.bound_to(key), keyring=self._keyring
             )
-        return _metadata(key, size, header)
+        return Metadata.of(key, size, header)
 
     def verify(self, prefix: str = "") -> Iterator[Checked]:
         """Check every record in the folder *prefix* and below, one after the other; what is damaged stops nothing."""
@@ -386,15 +392,9 @@ class ResultStore:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
 
 
-def _reopened(url: str, chain: Chain, keyring: Keyring, allow: Collection[str], plugins: Plugins) -> ResultStore:
-    place = as_place(url).options_with(load_settings(os.environ, Path.cwd()).storage)
-    return ResultStore(place, serializer=chain, keyring=keyring, allow=allow, require_encryption=False, plugins=plugins)
+def _reopened(url: str, options: Mapping[str, Any]) -> ResultStore:
+    return ResultStore(as_place(url).options_with(load_settings(os.environ, Path.cwd()).storage), **options)
 
 
 def _slot_key(slot: Slot, keyring: Keyring) -> str:
     return f"runs/{slot.run_id}/{keyring.token('slot', slot.run_id, slot.task, slot.map_index, slot.field)}"
-
-
-def _metadata(key: str, size: int, header: _record.Header) -> Metadata:
-    fingerprints = MappingProxyType(header.fingerprints)
-    return Metadata(key, header.chain, header.object, size, header.created, header.expires, fingerprints)
