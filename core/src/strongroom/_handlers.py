@@ -10,7 +10,7 @@ import msgspec
 
 from strongroom._plain_json import not_plain_json
 from strongroom.abc import JSONValue, ResultHandler, Slot
-from strongroom.errors import DamagedError, NotSupportedError, SerializationError
+from strongroom.errors import DamagedError, NotFoundError, NotSupportedError, SerializationError
 from strongroom.results import Receipt
 from strongroom.secret import Secret
 
@@ -40,13 +40,31 @@ class StoredHandler(ResultHandler):
         return self._store.write(value, self._key or self._store.key_for(slot)).to_reference()
 
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
+        key, object_, size = self._parts(reference)
+        with self._store.read(key, object_=object_, size=size) as record:
+            return record.result
+
+    def exists(self, reference: JSONValue, slot: Slot) -> bool:  # noqa: ARG002
+        """True if the record is there that *reference* leads to; its payload is not read."""
+        key, object_, _ = self._parts(reference)
+        try:
+            return self._store.unverified_metadata(key).object == object_
+        except NotFoundError:
+            return False
+
+    def delete(self, reference: JSONValue, slot: Slot) -> None:
+        """Delete the record that *reference* leads to, if it is there."""
+        if self.exists(reference, slot):
+            self._store.delete(self._parts(reference)[0])
+
+    def _parts(self, reference: JSONValue) -> tuple[str, str, int]:
+        """The key, the object and the size that *reference* names."""
         if not isinstance(reference, Mapping) or not self.can_read(reference):
             raise DamagedError(self._store.url)
         key, object_, size = (reference.get(name) for name in ("key", "object", "size"))
-        if not isinstance(size, int):
+        if not isinstance(key, str) or not isinstance(object_, str) or not isinstance(size, int):
             raise DamagedError(self._store.url)
-        with self._store.read(str(key), object_=str(object_), size=size) as record:
-            return record.result
+        return key, object_, size
 
     def can_read(self, reference: object) -> bool:
         return isinstance(reference, Mapping) and reference.get("storage") == self._store.url

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from strongroom.errors import HandlerError
+from strongroom.abc import SupportsDelete, SupportsExists
+from strongroom.errors import HandlerError, NotSupportedError
 
 if TYPE_CHECKING:
     from strongroom.abc import JSONValue, ResultHandler, Slot
@@ -74,16 +75,52 @@ class Result:
         """This result with only its reference, so that its memory can be used again."""
         return _fill(object.__new__(Result), _ABSENT, *self._rest()) if self.serialized else self
 
+    def exists(self) -> bool:
+        """True if the value can be had: it is in memory, or there is what the reference leads to. Nothing is read.
+
+        Raises:
+            NotSupportedError: the handler cannot tell.
+            HandlerError: storage does not answer, or something else is there.
+        """
+        if self.in_memory:
+            return True
+        handler, reference, slot = self._kept("look for")
+        if not isinstance(handler, SupportsExists):
+            raise NotSupportedError(f"asking the handler {handler.id!r} whether a result is there", instead="read it")
+        try:
+            return handler.exists(reference, slot)
+        except Exception as exc:  # a handler is a plugin: whatever it raises, it does not know
+            raise HandlerError(handler.id, "look for", exc) from exc
+
+    def delete(self) -> None:
+        """Delete what the reference leads to, whether or not it is there; a value in memory stays.
+
+        Raises:
+            NotSupportedError: the handler cannot delete.
+            HandlerError: it could not be deleted, or nothing was kept.
+        """
+        handler, reference, slot = self._kept("delete")
+        if not isinstance(handler, SupportsDelete):
+            raise NotSupportedError(f"deleting with the handler {handler.id!r}", instead="delete it where it lies")
+        try:
+            handler.delete(reference, slot)
+        except Exception as exc:  # a handler is a plugin: whatever it raises, the result may still be there
+            raise HandlerError(handler.id, "delete", exc) from exc
+
+    def _kept(self, action: str) -> tuple[ResultHandler, JSONValue, Slot]:
+        if self.handler is None or self.slot is None:
+            raise HandlerError("none", action, LookupError())
+        return self.handler, self.reference, self.slot
+
     def _rest(self) -> tuple[ResultHandler | None, JSONValue, Slot | None]:
         return self.handler, self.reference, self.slot
 
     def _read(self) -> object:
-        assert self.handler is not None  # noqa: S101  # from_reference made sure of it
-        assert self.slot is not None  # noqa: S101
+        handler, reference, slot = self._kept("read")
         try:
-            return self.handler.read(self.reference, self.slot)
+            return handler.read(reference, slot)
         except Exception as exc:  # a handler is a plugin: whatever it raises, the result was not read
-            raise HandlerError(self.handler.id, "read", exc) from exc
+            raise HandlerError(handler.id, "read", exc) from exc
 
     def __repr__(self) -> str:
         kept = f", kept by {self.handler.id!r}" if self.serialized and self.handler else ""

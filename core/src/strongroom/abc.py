@@ -32,6 +32,8 @@ __all__ = [
     "Serializer",
     "Slot",
     "SupportsBuffer",
+    "SupportsDelete",
+    "SupportsExists",
     "SupportsLeases",
 ]
 
@@ -143,6 +145,27 @@ class ResultHandler(ABC):
     def can_read(self, reference: object) -> bool:  # noqa: ARG002  # a handler with places of its own looks at it
         """False if *reference* is one that another handler of the same id gave."""
         return True
+
+
+@runtime_checkable
+class SupportsExists(Protocol):
+    """A result handler that can tell whether a value is there without reading it."""
+
+    def exists(self, reference: JSONValue, slot: Slot) -> bool:
+        """True if `ResultHandler.read` would find what *reference* leads to."""
+        ...
+
+
+@runtime_checkable
+class SupportsDelete(Protocol):
+    """A result handler that can delete what it keeps."""
+
+    def delete(self, reference: JSONValue, slot: Slot) -> None:
+        """See to it that nothing is where *reference* leads to, whether or not something was.
+
+        A later value in the same place, which has another reference, is left alone.
+        """
+        ...
 
 
 class Envelope(msgspec.Struct, frozen=True):

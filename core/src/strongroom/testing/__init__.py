@@ -9,13 +9,17 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"strongroom.testing.{name}"
-        for name in ("_backends", "_codecs", "_executor_tasks", "_executors", "_leases", "_serializers", "_storages")
+        for name in (
+            *("_backends", "_codecs", "_executor_tasks", "_executors", "_handlers", "_leases", "_serializers"),
+            "_storages",
+        )
     ),
 )
 
 from strongroom.testing._backends import BackendTests  # noqa: E402
 from strongroom.testing._codecs import CodecTests  # noqa: E402
 from strongroom.testing._executors import ExecutorTests  # noqa: E402
+from strongroom.testing._handlers import ResultHandlerTests  # noqa: E402
 from strongroom.testing._leases import LeaseTests  # noqa: E402
 from strongroom.testing._same import difference  # noqa: E402
 from strongroom.testing._serializers import SerializerTests  # noqa: E402
@@ -27,6 +31,7 @@ __all__ = [
     "CodecTests",
     "ExecutorTests",
     "LeaseTests",
+    "ResultHandlerTests",
     "SerializerTests",
     "StorageTests",
     "difference",
