@@ -35,6 +35,7 @@ __all__ = [
     "SupportsDelete",
     "SupportsExists",
     "SupportsLeases",
+    "SupportsTrial",
 ]
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
@@ -280,6 +281,24 @@ class SupportsLeases(Protocol):
 
     def release(self, lease: Lease) -> None:
         """Give *lease* back; does nothing if it is lost."""
+        ...
+
+
+@runtime_checkable
+class SupportsTrial(Protocol):
+    """A backend that can be tried out without a trace, for `strongroom doctor`."""
+
+    def trial(self, envelope: Envelope) -> Envelope:
+        """What comes back of *envelope* once it is written where envelopes are kept; it is not kept.
+
+        Raises:
+            BackendUnavailableError: trying again may help.
+            BackendError: it could not be kept, either.
+        """
+        ...
+
+    def clock(self) -> float:
+        """The time by the backend's clock, in seconds since 1970-01-01 UTC."""
         ...
 
 

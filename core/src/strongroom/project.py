@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strongroom import _settings_loading
-from strongroom._egress import open_envelope
+from strongroom._egress import Gate, open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, SecretHandler, StoredHandler
-from strongroom._links import Chain, known_head, unlinked
+from strongroom._links import Chain, Links, known_head, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
 from strongroom._place import Place, Where, as_place
@@ -23,7 +25,7 @@ from strongroom._policy import Policy, policy_of
 from strongroom._receipts import Receipts
 from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
-from strongroom.documents import LogDocument
+from strongroom.documents import LogDocument, RunDocument
 from strongroom.errors import SealError
 from strongroom.keyring import KEYRING_FILE, Keyring
 from strongroom.results import Chain as ValueChain
@@ -86,6 +88,12 @@ class Project:
     def keyring(self) -> Keyring:
         """The keys; made on first use."""
         return Keyring.open_or_create(self.home / KEYRING_FILE)
+
+    def with_keyring(self, keyring: Keyring) -> Project:
+        """The same project with other keys, such as some that are good for a trial only."""
+        twin = replace(self)
+        vars(twin)["keyring"] = keyring  # as if it had been asked for before
+        return twin
 
     @cached_property
     def policy(self) -> Policy:
@@ -202,6 +210,19 @@ class Project:
             SealError: it was changed, or sealed with a key that is not ours.
         """
         return open_envelope(unlinked(envelope), self.keyring)
+
+    def sample(self, text: str) -> Envelope:
+        """A document just as one would leave now, with *text* for a parameter; it belongs to no run.
+
+        Raises:
+            EgressError: nothing may leave.
+            SettingsError, PluginError: as `policy`.
+        """
+        sent: list[Envelope] = []
+        gate = Gate(self.keyring, self.plugins, Links(self.keyring, sent.append).put, self.policy)
+        run_id, at = secrets.token_hex(16), time.time_ns() // 1000
+        gate.send(RunDocument(run_id=run_id, name="sample", at=at, parameters={"sample": text}))
+        return sent[0]
 
     def result(self, kept: KeptResult, document: Document) -> Result:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""

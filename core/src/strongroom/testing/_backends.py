@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from strongroom.abc import Envelope
+from strongroom.abc import Envelope, SupportsTrial
 from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["BackendTests"]
 
 _BIG = 5 << 20
+# A test runs beside the backend, so this is for a slow machine and not for a wrong clock.
+_SKEW = 60.0
 
 
 def _a_run() -> str:
@@ -103,6 +106,24 @@ class BackendTests:
         backend.append(documents)
 
         assert list(backend.read(run_id)) == documents
+
+    def test_a_trial_gives_back_what_it_took_and_keeps_nothing(self, backend: Backend) -> None:
+        if not isinstance(backend, SupportsTrial):
+            pytest.skip("this backend offers no trial")
+        kept, tried = _a_run(), _a_run()
+        backend.append([_opening(kept)])
+
+        assert backend.trial(_opening(tried)) == _opening(tried)
+        assert not list(backend.read(tried))
+        assert list(backend.runs()) == [kept]
+        backend.append([_opening(tried)])
+        assert list(backend.read(tried)) == [_opening(tried)]
+
+    def test_its_clock_goes_like_ours(self, backend: Backend) -> None:
+        if not isinstance(backend, SupportsTrial):
+            pytest.skip("this backend offers no trial")
+
+        assert abs(backend.clock() - time.time()) < _SKEW
 
     @pytest.mark.parametrize("count", [0, 1, 2, 1000, 5000])
     def test_a_batch_of_any_size_comes_back_in_order(self, backend: Backend, count: int) -> None:

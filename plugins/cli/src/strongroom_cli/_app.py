@@ -357,6 +357,20 @@ def plugins(
     _plugins.plugins(as_json=as_json)
 
 
+@app.command()
+@reported
+def doctor(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each check may take.")] = 20,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Check settings, keys, plugins, storage, backend and clock; say what is wrong and what to do."""
+    from strongroom_cli import _doctor
+
+    _doctor.doctor(seconds=seconds, as_json=as_json)
+
+
 @reported
 def _run_command_of_plugin(arguments: list[str]) -> None:
     """Run the command that is called, and leave, if a plugin brings it."""

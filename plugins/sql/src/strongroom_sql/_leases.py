@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.compiler import SQLCompiler
 
-__all__ = ["acquire", "is_full", "release", "renew"]
+__all__ = ["acquire", "is_full", "now", "release", "renew"]
 
 _UNIX_EPOCH_IN_DAYS: Final = 2_440_587.5
 _MILLISECONDS_OF_A_DAY: Final = 86_400_000
@@ -69,6 +69,11 @@ _is_this = sa.and_(
 )
 _renew = sa.update(leases).where(_is_this, leases.c.expires > _now).values(expires=_until)
 _delete = sa.delete(leases).where(_is_this)
+
+
+def now(connection: sa.Connection) -> int:
+    """The database's clock, in milliseconds since 1970-01-01 UTC."""
+    return connection.scalars(sa.select(_now)).one()
 
 
 def is_full(connection: sa.Connection, name: str, *, slots: int) -> bool:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from strongroom import Backend, Envelope
 from strongroom.errors import BackendError
+from strongroom_sql import _leases
 from strongroom_sql._schema import FIELDS, OPENS_A_RUN, documents
 
 if TYPE_CHECKING:
@@ -41,6 +42,24 @@ class SQLRows(Backend):
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[sa.Connection]:
         """A connection; what was written with it is committed at the end, or none of it."""
+
+    @abstractmethod
+    def _insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+        """Insert *envelopes* within the transaction of *connection*."""
+
+    def trial(self, envelope: Envelope) -> Envelope:
+        """What the database gives back of *envelope*. Its transaction is undone, so that nobody else ever sees it."""
+        query = sa.select(*(documents.c[name] for name in FIELDS)).where(documents.c.run_id == envelope.run_id)
+        with self._transaction() as connection:
+            self._insert(connection, [envelope])
+            found = connection.execute(query).one()
+            connection.rollback()
+        return self._checked(dict(zip(FIELDS, found, strict=True)), Envelope)
+
+    def clock(self) -> float:
+        """The time by the database's clock, which is the one that leases go by."""
+        with self._transaction() as connection:
+            return _leases.now(connection) / 1000
 
     def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
         """Ids of runs that start with *prefix*, the one that was opened last first, at most *limit*."""

@@ -61,9 +61,12 @@ class SQLBackend(SQLRows):
     def append(self, envelopes: Sequence[Envelope]) -> None:
         """Keep *envelopes* in one transaction; they are on the disk when this returns."""
         with self._transaction() as connection:
-            _sqlite.begin_to_write(connection)
-            self._inserts.insert(connection, envelopes)
-            self._check_file()
+            self._insert(connection, envelopes)
+
+    def _insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+        _sqlite.begin_to_write(connection)
+        self._inserts.insert(connection, envelopes)
+        self._check_file()
 
     def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
         """A lease of *name* by the clock of this machine, or None; every process that uses the file respects it."""

@@ -54,7 +54,10 @@ class PostgreSQLBackend(SQLRows):
     def append(self, envelopes: Sequence[Envelope]) -> None:
         """Keep *envelopes* in one transaction; they are on the server's disk when this returns."""
         with self._transaction() as connection:
-            _postgresql.insert(connection, envelopes)
+            self._insert(connection, envelopes)
+
+    def _insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+        _postgresql.insert(connection, envelopes)
 
     def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
         """A lease of *name* by the server's clock, or None."""
