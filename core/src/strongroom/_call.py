@@ -3,27 +3,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import inspect
 import threading
+import time
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_all
 from typing import TYPE_CHECKING
 
 from strongroom.errors import TaskTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import timedelta
 
 __all__ = ["call"]
+
+# A coroutine that is cancelled may clean up for so long before it counts as one that cannot be stopped.
+_CLEANING_UP = 1.0
 
 
 def call(function: Callable[..., object], inputs: Mapping[str, object], timeout: timedelta | None) -> object:
     """What *function* returns; a coroutine is run to its end.
 
     Raises:
-        TaskTimeoutError: it took longer than *timeout*. A coroutine is cancelled; a thread cannot be stopped, so a
-            plain function goes on in the background, which the error says.
+        TaskTimeoutError: it took longer than *timeout*. A coroutine is cancelled. A thread cannot be stopped, so a
+            plain function goes on in the background, as a coroutine that does not end when it is cancelled; the error
+            says that.
     """
     if inspect.iscoroutinefunction(function):
         return _call_async(function(**inputs), timeout)
@@ -36,19 +43,36 @@ def _call_async(coroutine: Coroutine[object, object, object], timeout: timedelta
     # A sixth of all the time that `import strongroom` would take, for what most flows do not have.
     import asyncio
 
-    async def run() -> object:
-        try:
-            return await asyncio.wait_for(coroutine, None if timeout is None else timeout.total_seconds())
-        except TimeoutError as exc:
-            # The task's own code may raise this too; only the one that follows from cancelling is ours.
-            if timeout is not None and isinstance(exc.__cause__, asyncio.CancelledError):
-                raise TaskTimeoutError(timeout.total_seconds(), goes_on=False) from None
-            raise
+    cancel: list[Callable[[], object]] = []
 
-    if _loop_is_running():
-        # A notebook has a loop in this thread already, and one thread can run only one.
-        return _in_thread(lambda: asyncio.run(run()), None)
-    return asyncio.run(run())
+    async def run() -> object:
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        assert this is not None  # noqa: S101  # a coroutine is run by a task
+        cancel.append(lambda: loop.call_soon_threadsafe(this.cancel))
+        return await (coroutine if timeout is None else _within(timeout, coroutine))
+
+    if timeout is None and not _loop_is_running():
+        return asyncio.run(run())
+    # A notebook has a loop in this thread already, and one thread can run only one. And whatever the coroutine does,
+    # somebody else has to look at the clock.
+    return _in_thread(lambda: asyncio.run(run()), timeout, patience=_CLEANING_UP, cancel=cancel)
+
+
+async def _within(limit: timedelta, coroutine: Coroutine[object, object, object]) -> object:
+    import asyncio
+
+    seconds, started = limit.total_seconds(), time.monotonic()
+    try:
+        value = await asyncio.wait_for(coroutine, seconds)
+    except TimeoutError as exc:
+        # The task's own code may raise this too; only the one that follows from cancelling is ours.
+        if isinstance(exc.__cause__, asyncio.CancelledError):
+            raise TaskTimeoutError(seconds, goes_on=False) from None
+        raise
+    if time.monotonic() - started > seconds:
+        # It held up its loop, or did not let itself be cancelled.
+        raise TaskTimeoutError(seconds, goes_on=False)
+    return value
 
 
 def _loop_is_running() -> bool:
@@ -61,8 +85,17 @@ def _loop_is_running() -> bool:
     return True
 
 
-def _in_thread(function: Callable[[], object], timeout: timedelta | None) -> object:
-    """Call *function* in a thread of its own, which sees the same context variables, and wait no longer than said."""
+def _in_thread(
+    function: Callable[[], object],
+    timeout: timedelta | None,
+    *,
+    patience: float = 0.0,
+    cancel: Sequence[Callable[[], object]] = (),
+) -> object:
+    """Call *function* in a thread of its own, which sees the same context variables, and wait no longer than said.
+
+    If the waiting is interrupted, *cancel* is called, and given as much *patience* as it has.
+    """
     future: Future[object] = Future()
 
     def run() -> None:
@@ -73,11 +106,18 @@ def _in_thread(function: Callable[[], object], timeout: timedelta | None) -> obj
         else:
             future.set_result(result)
 
+    seconds = None if timeout is None else min(timeout.total_seconds() + patience, threading.TIMEOUT_MAX)
     # A daemon: what cannot be stopped must not keep the process from ending.
     threading.Thread(target=contextvars.copy_context().run, args=(run,), name="strongroom-timed", daemon=True).start()
     try:
-        return future.result(None if timeout is None else timeout.total_seconds())
+        return future.result(seconds)
     except TimeoutError:
         if future.done() or timeout is None:
             raise  # the function's own
         raise TaskTimeoutError(timeout.total_seconds(), goes_on=True) from None
+    except KeyboardInterrupt:
+        for each in cancel:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                each()
+        wait_for_all([future], patience)
+        raise
