@@ -40,6 +40,12 @@ _DISTRIBUTIONS = MappingProxyType(
 )
 
 
+# What core has itself, without a plugin, for those who ask for what there is not.
+_BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"executor": ("sync", "threads"), "handler": ("json", "null", "secret", "stored"), "backend": ("memory",)}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
     """What `strongroom plugins` says about one plugin."""
@@ -314,7 +320,7 @@ class Plugins:
         elif name not in self._found and name in _DISTRIBUTIONS:
             hint = f"install it: pip install {_DISTRIBUTIONS[name]}"
         else:
-            known = sorted(self._offers[kind].by_id)
+            known = sorted({*self._offers[kind].by_id, *_BUILT_IN.get(kind, ())})
             hint = f"known here: {', '.join(known)}" if known else "`strongroom plugins` lists what is installed"
         return MissingPluginError(kind, id_, hint)
 
