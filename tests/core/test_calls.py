@@ -87,6 +87,39 @@ def test_a_thread_that_cannot_be_stopped_is_reported_as_such(executor: str) -> N
     assert "goes on in the background" in str(state.message)
 
 
+@EXECUTORS
+@pytest.mark.parametrize("how", ["holds up its loop", "does not let itself be cancelled"])
+def test_a_coroutine_that_cannot_be_stopped_is_reported_as_such(executor: str, how: str) -> None:
+    release = threading.Event()
+
+    @task(timeout=0.01)
+    async def endless() -> None:
+        while not release.is_set():
+            try:
+                release.wait(30 if how == "holds up its loop" else 0)
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+
+    state = run(endless, executor)
+    release.set()
+
+    assert type(state) is states.TimedOut
+    assert "goes on in the background" in str(state.message)
+
+
+def test_a_coroutine_that_comes_too_late_is_timed_out_although_it_returns() -> None:
+    @task(timeout=0.01)
+    async def late() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "in spite of that"
+        return ""
+
+    assert type(run(late)) is states.TimedOut
+
+
 def test_what_is_quick_enough_is_not_disturbed() -> None:
     @task(timeout=60)
     def quick() -> str:
@@ -127,6 +160,37 @@ def test_a_looping_task_is_called_in_rounds() -> None:
     (run_id,) = backend.runs()
     types = [row.type for row in backend.read(run_id, task="count_to")]
     assert types == ["Running", "Looped", "Running", "Looped", "Running", "Success"]
+
+
+def test_each_round_has_its_own_retries_and_goes_on_where_the_loop_was() -> None:
+    seen: list[tuple[object, ...]] = []
+
+    @task(max_retries=1)
+    def rounds() -> str:
+        seen.append((context.loop_count, context.loop_result, context.task_run_count))
+        if context.task_run_count == 1:
+            raise ValueError
+        if context.loop_count < 3:
+            raise signals.LOOP(result=context.loop_count * 10)
+        return "done"
+
+    assert run(rounds).result == "done"
+    assert seen == [(1, None, 1), (1, None, 2), (2, 10, 1), (2, 10, 2), (3, 20, 1), (3, 20, 2)]
+
+
+def test_a_round_that_gives_nothing_is_followed_by_one_that_gets_nothing() -> None:
+    seen: list[object] = []
+
+    @task(max_retries=1)
+    def rounds() -> None:
+        seen.append(context.loop_result)
+        if context.loop_count == 2 and context.task_run_count == 1:
+            raise ValueError
+        if context.loop_count < 2:
+            raise signals.LOOP
+
+    assert run(rounds).is_successful()
+    assert seen == [None, None, None]
 
 
 @pytest.mark.parametrize(

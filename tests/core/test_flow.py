@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +149,80 @@ def test_a_paused_task_leaves_the_run_running(backend: MemoryBackend) -> None:
 
     assert state.is_running()
     assert _types(backend, "one") == ["Paused"]
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads"])
+def test_a_pause_with_a_time_ends_then_and_holds_no_worker(backend: MemoryBackend, executor: str) -> None:
+    seen = []
+
+    @task
+    def pauses() -> int:
+        seen.append((context.resume, context.task_run_count))
+        if not context.resume:
+            raise signals.PAUSE("until then", start_time=datetime.now(UTC) + timedelta(milliseconds=20))
+        return 5
+
+    with Flow("f") as f:
+        after = add(pauses())
+
+    state = f.run(backend=backend, executor=executor)
+
+    assert state.result[after].result == 6  # type: ignore[index]
+    assert seen == [(False, 1), (True, 1)]
+    assert _types(backend, "pauses") == ["Running", "Paused", "Running", "Success"]
+
+
+def test_a_pause_that_is_given_to_a_run_without_a_time_stays(backend: MemoryBackend) -> None:
+    with Flow("f") as f:
+        paused = one()
+
+    state = f.run(backend=backend, task_states={paused: states.Paused()})
+
+    assert state.is_running()
+    assert _types(backend, "one") == []
+
+
+def test_a_constant_that_a_task_changes_is_as_it_was_written_in_the_next_run(backend: MemoryBackend) -> None:
+    @task
+    def changes(numbers: list[int], nested: dict[str, list[int]]) -> tuple[int, int]:
+        numbers.append(1)
+        nested["in"].append(1)
+        return len(numbers), len(nested["in"])
+
+    @task
+    def change(number: list[int]) -> int:
+        number.append(1)
+        return len(number)
+
+    written = [0]
+    with Flow("f") as f:
+        changed = changes(written, {"in": []})
+        each = change.map([[], [0]])
+
+    for _ in range(2):
+        state = f.run(backend=backend)
+        assert state.result[changed].result == (2, 1)  # type: ignore[index]
+        assert state.result[each].result == [1, 2]  # type: ignore[index]
+    assert written == [0]
+
+
+def test_what_is_no_plain_container_is_handed_over_as_it_is(backend: MemoryBackend) -> None:
+    class Client:
+        pass
+
+    client = Client()
+    with Flow("f") as f:
+        got = task(lambda clients: clients[0], name="got")([client])
+
+    assert f.run(backend=backend).result[got].result is client  # type: ignore[index]
+
+
+def test_an_unknown_executor_is_answered_with_those_that_there_are() -> None:
+    with Flow("f") as f:
+        one()
+
+    with pytest.raises(MissingPluginError, match=r"no executor is called 'thread'; known here: .*sync, threads"):
+        f.run(executor="thread")
 
 
 def test_parameters_and_defaults_reach_tasks() -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from strongroom import Flow, Parameter, context, states, task, triggers, unmapped
+from strongroom import Flow, Parameter, context, signals, states, task, triggers, unmapped
 from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import NotResumableError, RecordedError, UnknownRunError
 
@@ -35,11 +37,24 @@ def passing(x: int) -> int:
     return x + 1
 
 
+@task
+def add(x: int, y: int) -> int:
+    CALLS.append(f"add {x} {y}")
+    return x + y
+
+
 @task(trigger=triggers.manual_only)
 def approved(x: int) -> int:
     CALLS.append("approved")
     assert context.resume
     return x * 10
+
+
+def interrupt(times: list[bool]) -> None:
+    """Interrupt the run as often as there is something in *times*."""
+    if times:
+        times.pop()
+        raise KeyboardInterrupt
 
 
 def _last_run(backend: MemoryBackend) -> str:
@@ -70,6 +85,16 @@ def test_a_start_task_asks_nobody_upstream() -> None:
     assert CALLS == ["passing 1"]
 
 
+def test_a_start_task_does_not_ask_whether_something_was_skipped() -> None:
+    with Flow("f") as f:
+        skipped = passing(1)
+        start = passing(2, upstream_tasks=[skipped])
+
+    state = f.run(task_states={skipped: states.Skipped()}, start_tasks=[start], backend=MemoryBackend())
+
+    assert state.result[start].is_successful()  # type: ignore[index]
+
+
 def test_a_finished_state_that_is_given_is_not_run_again() -> None:
     with Flow("f") as f:
         first = passing(1)
@@ -96,18 +121,94 @@ def test_a_paused_run_goes_on_when_it_is_resumed(backend: MemoryBackend) -> None
     assert len(backend.runs()) == 1
 
 
+def test_a_loop_goes_on_with_the_round_that_it_had_come_to(backend: MemoryBackend) -> None:
+    @task(max_retries=1)
+    def rounds() -> str:
+        CALLS.append(f"{context.loop_count} after {context.loop_result}")
+        if context.loop_count < 3:
+            raise signals.LOOP(result=context.loop_count * 10)
+        if not context.resume:
+            raise signals.PAUSE
+        return "done"
+
+    with Flow("f", result_handler="json") as f:
+        last = rounds()
+
+    f.run(backend=backend)
+    state = f.resume(_last_run(backend), backend=backend)
+
+    assert state.result[last].result == "done"  # type: ignore[index]
+    assert CALLS == ["1 after None", "2 after 10", "3 after 20", "3 after 20"]
+
+
+def test_a_pause_with_a_time_lasts_until_then_in_a_resumed_run_too(backend: MemoryBackend) -> None:
+    until, stop = datetime.now(UTC) + timedelta(milliseconds=300), [True]
+
+    @task
+    def pauses() -> datetime:
+        if not context.resume:
+            raise signals.PAUSE(start_time=until)
+        return datetime.now(UTC)
+
+    with Flow("f") as f:
+        last = pauses()
+        task(lambda: interrupt(stop), name="stops")()
+
+    with pytest.raises(KeyboardInterrupt):
+        f.run(backend=backend)
+    ended = f.resume(_last_run(backend), backend=backend).result[last].result  # type: ignore[index]
+
+    assert ended >= until
+
+
+def test_a_retry_that_was_called_off_goes_on_as_that_retry_with_the_inputs_that_were_kept(
+    backend: MemoryBackend,
+) -> None:
+    stop = [True]
+
+    @task(max_retries=1, retry_delay=0.2)
+    def flaky(x: int) -> int:
+        CALLS.append(f"flaky {x} {context.task_run_count}")
+        if context.task_run_count == 1:
+            raise OSError
+        return x
+
+    with Flow("f", result_handler="json") as f:
+        last = flaky(passing(1))
+        task(lambda: interrupt(stop), name="stops")()
+
+    with pytest.raises(KeyboardInterrupt):
+        f.run(backend=backend)
+    state = f.resume(_last_run(backend), backend=backend)
+
+    assert state.result[last].result == 2  # type: ignore[index]
+    assert CALLS == ["passing 1", "flaky 2 1", "flaky 2 2"]
+
+
 def test_what_was_not_kept_runs_again_only_if_somebody_needs_it(backend: MemoryBackend) -> None:
     with Flow("f", result_handler="json") as f:
         first = passing(1)
         needed = passing(first)
         unneeded = passing(100)
-        approved(needed, upstream_tasks=[unneeded])
+        add(approved(needed, upstream_tasks=[unneeded]), needed)
 
     f.run(backend=backend)
     CALLS.clear()
     assert f.resume(_last_run(backend), backend=backend).is_successful()
 
-    assert CALLS == ["passing 1", "passing 2", "approved"]
+    assert CALLS == ["passing 1", "passing 2", "approved", "add 30 3"]
+
+
+def test_a_paused_task_has_its_inputs_and_nothing_runs_again_for_them(backend: MemoryBackend) -> None:
+    with Flow("f", result_handler="json") as f:
+        last = approved(passing(passing(1)))
+
+    f.run(backend=backend)
+    CALLS.clear()
+    state = f.resume(_last_run(backend), backend=backend)
+
+    assert state.result[last].result == 30  # type: ignore[index]
+    assert CALLS == ["approved"]
 
 
 def test_a_run_that_was_stopped_goes_on(backend: MemoryBackend) -> None:

@@ -10,13 +10,14 @@ import queue
 from typing import TYPE_CHECKING
 
 from strongroom._executors import ThreadExecutor
+from strongroom._inputs import holds_container, own_items
 from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
 from strongroom._limits import Limits
 from strongroom._task_runner import TaskRunner
 from strongroom._transactions import Transactions
 from strongroom.context import context
 from strongroom.errors import EgressError, StrongroomError
-from strongroom.states import Cancelled, Failed, Mapped, Pending, Running, Scheduled, State, Success
+from strongroom.states import Cancelled, Failed, Mapped, Paused, Pending, Running, Scheduled, State, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,6 +61,8 @@ class FlowRunner:
         for task in tasks:
             run.check(task)
         self._begin = begin
+        # A task may change what it is given, and the next run is to have it as it was written.
+        self._own = {task: own_items(graph.constants(task)) for task in tasks if holds_container(graph.constants(task))}
         self._limits = Limits(run, tasks)
         self._transactions = Transactions(graph.transactions, run)
         self._jobs = self._make_jobs(tasks)
@@ -133,6 +136,8 @@ class FlowRunner:
                 return
         if job.maps:
             self._fan_out(job)
+        elif isinstance(job.state, (Scheduled, Paused)) and not self._is_due(job.state):
+            self._put_off(job, job.state)
         elif self._limits.admit(job):
             self._submit(job)
         else:
@@ -160,8 +165,8 @@ class FlowRunner:
 
     def _runner(self, job: Job) -> TaskRunner:
         elsewhere = self._executor if self._executor.crosses_processes else None
-        constants, transaction = self._graph.constants(job.task), self._transactions.of(job.task)
-        return TaskRunner(job, self._run, constants, elsewhere, transaction)
+        constants = self._own.get(job.task) or self._graph.constants(job.task)
+        return TaskRunner(job, self._run, constants, elsewhere, self._transactions.of(job.task))
 
     def _fan_out(self, job: Job) -> None:
         try:
@@ -185,11 +190,19 @@ class FlowRunner:
         state = future.result()
         del self._running[job]
         assert isinstance(state, State)  # noqa: S101  # what TaskRunner.run returns
-        job.state = state
+        was_tried, job.state = state is not job.state and not isinstance(state, Paused), state
         if state.is_finished():
             self._release(job)
-        elif isinstance(state, Scheduled):
-            job.run_count += 1
+        elif isinstance(state, (Scheduled, Paused)):
+            job.run_count += was_tried
+            self._put_off(job, state)
+
+    def _is_due(self, state: Scheduled | Paused) -> bool:
+        return state.start_time is not None and state.start_time.timestamp() <= self._run.clock()
+
+    def _put_off(self, job: Job, state: Scheduled | Paused) -> None:
+        """Let *job* wait for its time, without holding a worker; or for somebody who resumes it, in another run."""
+        if state.start_time is not None:
             heapq.heappush(self._later, (state.start_time.timestamp(), next(self._numbers), job))
 
     def _release(self, job: Job) -> None:
@@ -240,7 +253,7 @@ class FlowRunner:
         message = f"stopped by {type(error).__name__}"
         waiting = [job for _, _, job in self._later]
         running = [job for job, future in self._running.items() if not _ended_by_itself(future)]
-        for job in (*running, *waiting):
+        for job in (*running, *waiting, *self._limits.waiting_jobs()):
             task = job.task
             # What ended the run is worth more than the news that a plugin did not let this out.
             with contextlib.suppress(EgressError):

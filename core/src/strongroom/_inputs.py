@@ -27,7 +27,10 @@ __all__ = [
     "Part",
     "add_input",
     "flatten",
+    "holds_container",
     "operate",
+    "own",
+    "own_items",
     "several",
     "unmapped",
     "unpack",
@@ -67,7 +70,7 @@ class Constant(Task):
 
     def run(self) -> object:
         """The value."""
-        return self._value
+        return own(self._value)
 
 
 class Gather(Task):
@@ -256,6 +259,29 @@ def _as_upstream(graph: Graph, value: object) -> Task | None:
 
 
 _CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
+
+
+def own(value: object) -> object:
+    """*value* with lists, tuples, sets and dictionaries of its own, as deep as these go, and with the same leaves.
+
+    What is written in a flow is there for all of its runs, and a task may change what it is given.
+    """
+    if type(value) not in _CONTAINERS:
+        return value
+    if isinstance(value, dict):
+        return own_items(value)
+    assert isinstance(value, (list, tuple, set, frozenset))  # noqa: S101  # one of _CONTAINERS
+    return type(value)(map(own, value))
+
+
+def own_items(values: Mapping[T, object]) -> dict[T, object]:
+    """*values* with each of them as by `own`."""
+    return {key: own(value) for key, value in values.items()}
+
+
+def holds_container(values: Mapping[str, object]) -> bool:
+    """True if `own_items` would copy one of *values*."""
+    return any(type(value) in _CONTAINERS for value in values.values())
 
 
 def _contents(container: object) -> tuple[list[object], list[object]]:

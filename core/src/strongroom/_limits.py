@@ -7,12 +7,13 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from strongroom.errors import BackendUnavailableError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from strongroom._jobs import Job
     from strongroom._leases import Held, Leases
@@ -120,6 +121,10 @@ class Limits:
                 self.waiting -= 1
                 return group.jobs.popleft()
         return None
+
+    def waiting_jobs(self) -> Iterator[Job]:
+        """The jobs that wait."""
+        return chain.from_iterable(group.jobs for group in self._in_use)
 
     def ended(self, job: Job) -> None:
         """Give back what *job* held. For any thread; says so if the limit may have been exceeded."""

@@ -14,10 +14,11 @@ from strongroom._links import Links, note_head
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.secret import Secret
-from strongroom.states import Queued, Scheduled
+from strongroom.states import Paused, Queued, Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from strongroom._egress import Gate
     from strongroom.abc import Backend, Envelope
@@ -107,7 +108,7 @@ class Recorder:
                 error_id=error_id,
                 error=error_info(failure) if isinstance(failure, BaseException) else None,
                 cached_inputs={key: _kept(kept) for key, kept in state.cached_inputs.items() if kept.serialized},
-                start_time=int(state.start_time.timestamp() * 1e6) if isinstance(state, (Scheduled, Queued)) else None,
+                start_time=_microseconds(state.start_time) if isinstance(state, (Scheduled, Paused, Queued)) else None,
                 task_run_name=task_run_name,
                 tags=tags,
                 cache=cache,
@@ -126,6 +127,10 @@ class Recorder:
         at = self._clock() // 1000
         self._gate.send(LogDocument(run_id=self._run_id, map_index=LOG_INDEX, sequence=sequence, at=at, lines=lines))
         self._sequences["", LOG_INDEX] = sequence + 1
+
+
+def _microseconds(time: datetime | None) -> int | None:
+    return None if time is None else int(time.timestamp() * 1e6)
 
 
 def _log_error(error: BaseException, task: str) -> str:

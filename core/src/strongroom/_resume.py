@@ -30,7 +30,7 @@ from strongroom.states import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from strongroom._graph import Graph
+    from strongroom._graph import Edge, Graph
     from strongroom._policy import Policy
     from strongroom._run import Run
     from strongroom._task import Task
@@ -44,6 +44,7 @@ _Place = tuple[str, int]
 _ENDED = frozenset({"Success", "Failed"})
 # A task run that ended in one of these was kept from ending otherwise: it is to be run again.
 _AGAIN = frozenset({"Cancelled", "Cancelling", "Running", "Submitted", "ClientFailed"})
+_WAITING = frozenset({"Scheduled", "Resume", "Retrying", "Paused", "Queued"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
         sequences[place] = document.sequence + 1
         if isinstance(document, RunDocument):
             run = document
-        elif isinstance(document, StateDocument):
+        elif isinstance(document, StateDocument) and not _was_called_off(last.get(place), document):
             last[place] = document
     if not sequences:
         raise UnknownRunError(run_id)
@@ -81,6 +82,11 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
     if ended is not None and ended.type in _ENDED:
         raise NotResumableError(run_id, f"it has ended, in the state {ended.type}; start a new run")
     return Record(run, last, sequences)
+
+
+def _was_called_off(waiting: StateDocument | None, document: StateDocument) -> bool:
+    """True if *document* says no more than that the run was stopped while the task waited: it goes on waiting."""
+    return document.type == "Cancelled" and waiting is not None and waiting.type in _WAITING
 
 
 def check_policy(run: RunDocument, policy: Policy, keyring: Keyring) -> None:
@@ -143,12 +149,11 @@ def _restore(task: Task, run: Run, map_index: int, document: StateDocument | Non
 def _waiting(kind: type[State], task: Task, run: Run, document: StateDocument) -> tuple[State, int]:
     inputs = {key: _result(task, run, kept, document) for key, kept in document.cached_inputs.items()}
     message, run_count = document.message, document.run_count
+    at = datetime.now(UTC) if document.start_time is None else _moment(document.start_time)
     if issubclass(kind, Paused):
-        return Resume(message, cached_inputs=inputs), run_count - 1
+        return Resume(message, start_time=at, cached_inputs=inputs), run_count - 1
     if issubclass(kind, Queued):
         return Scheduled(message, cached_inputs=inputs), run_count
-    when = document.start_time
-    at = datetime.now(UTC) if when is None else _moment(when)
     return Retrying(message, start_time=at, run_count=run_count, cached_inputs=inputs), run_count
 
 
@@ -229,9 +234,10 @@ def _is_missed(graph: Graph, task: Task, states: Mapping[_Place, tuple[State, in
         return True
     if not _lacks_result(state):
         return False
-    after = [edge.downstream for edge in graph.edges_from(task) if edge.key is not None]
-    return any(not _is_finished(states.get((each.slug, -1))) for each in after)
+    return any(_needs(edge, states) for edge in graph.edges_from(task) if edge.key is not None)
 
 
-def _is_finished(entry: tuple[State, int] | None) -> bool:
-    return entry is not None and entry[0].is_finished()
+def _needs(edge: Edge, states: Mapping[_Place, tuple[State, int]]) -> bool:
+    """True if the task that *edge* leads to will read what it brings: it will run, and has not kept that itself."""
+    entry = states.get((edge.downstream.slug, -1))
+    return entry is None or not (entry[0].is_finished() or edge.key in entry[0].cached_inputs)

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from strongroom._again import Round, is_resumption, keep_inputs, later, unwrapped
 from strongroom._call import call
 from strongroom._debugging import is_debugged
 from strongroom._errand import Errand, FailedErrandError, send
@@ -21,9 +22,8 @@ from strongroom.signals import Signal
 from strongroom.states import (
     Failed,
     Looped,
-    MetaState,
+    Paused,
     Queued,
-    Resume,
     Retrying,
     Running,
     Skipped,
@@ -35,9 +35,7 @@ from strongroom.states import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
-    from strongroom._graph import Edge
     from strongroom._jobs import Job
     from strongroom._run import Run
     from strongroom._task import Task
@@ -71,6 +69,7 @@ class TaskRunner:
         elsewhere: Executor | None = None,
         transaction: OpenTransaction | None = None,
     ) -> None:
+        self._job = job
         self._task: Task = job.task
         self._map_index = job.map_index
         self._is_start = job.is_start or (job.parent is not None and job.parent.is_start)
@@ -82,15 +81,15 @@ class TaskRunner:
         self._name = ""
         self._cache: TaskCache | None = None
         self._kept_inputs: Mapping[str, Result] = {}
-        self._loop_count = 1
+        self._round = Round(job.task)
         self._elsewhere = elsewhere
         self._transaction = transaction
         self._unread: dict[str, Result] = {}
 
     def run(self, state: State) -> State:
         """Take *state* as far as it can go."""
-        state = _unwrapped(state)
-        with context.use(self._context(is_resumed=isinstance(state, Resume))), entered(self._transaction):
+        state = unwrapped(state)
+        with context.use(self._context(is_resumed=is_resumption(state))), entered(self._transaction):
             self._kept_inputs = state.cached_inputs
             try:
                 state = self._prepare(state)
@@ -107,20 +106,26 @@ class TaskRunner:
 
     def queue(self, state: State, reason: str, start_time: datetime) -> State:
         """Let the task in *state* wait for its turn: Queued, with its inputs, unless a handler wants otherwise."""
-        with context.use(self._context(is_resumed=isinstance(state, Resume))):
+        with context.use(self._context(is_resumed=is_resumption(state))):
             self._kept_inputs = state.cached_inputs
             return self._change(state, self._with_inputs(Queued(reason, state=state, start_time=start_time)))
 
     def _run_rounds(self, state: State) -> State:
         """Call the task, and again as long as it raises LOOP, each time with the result of the round before."""
-        state = self._change(state, self._finish())
+        # One that is tried again goes on with the round that it had come to.
+        state = self._call_round(state) if self._round.count > 1 else self._change(state, self._finish())
         while isinstance(state, Looped):
-            self._loop_count += 1
-            with context.use({**context.to_dict(), "loop_count": self._loop_count, "loop_result": state.result}):
-                state = self._change(state, Running())
-                if state.is_running():
-                    state = self._change(state, self._finish())
+            self._round.next(state._result)  # noqa: SLF001  # with its reference, if it has one
+            # Each round has retries of its own.
+            self._job.run_count, self._run_count = 0, 1
+            state = self._call_round(state)
         return state
+
+    def _call_round(self, state: State) -> State:
+        with context.use({**context.to_dict(), **self._round.context(), "task_run_count": self._run_count}):
+            if not state.is_running():
+                state = self._change(state, Running())
+            return self._change(state, self._finish()) if state.is_running() else state
 
     def _context(self, *, is_resumed: bool) -> dict[str, object]:
         task = self._task
@@ -161,7 +166,7 @@ class TaskRunner:
         return state
 
     def _check_ready(self, state: State) -> State:
-        if not state.is_pending():
+        if not state.is_pending() or (isinstance(state, Paused) and state.start_time is None):
             raise _NotYet
         start_time = getattr(state, "start_time", None)
         if start_time is not None and start_time > datetime.now(UTC):
@@ -174,13 +179,17 @@ class TaskRunner:
         return state
 
     def _check_skips(self, state: State) -> State:
-        if self._task.skip_on_upstream_skip and any(upstream.is_skipped() for upstream in self._upstream.values()):
+        if self._is_start or not self._task.skip_on_upstream_skip:
+            return state
+        if any(upstream.is_skipped() for upstream in self._upstream.values()):
             return Skipped("an upstream task was skipped")
         return state
 
     def _read_inputs(self, state: State) -> State:
         inputs = dict(self._constants)
         try:
+            if state.cached_inputs:
+                self._round.restore(state.cached_inputs)
             for edge, upstream in self._upstream.items():
                 if edge.key is not None:
                     kept = upstream._result  # noqa: SLF001  # the reference, not yet the value
@@ -340,7 +349,7 @@ class TaskRunner:
     def _retrying(self, state: State) -> State:
         try:
             delay = self._task.retry_delay.before(self._run_count, self._run.random)
-            start_time = _later(datetime.now(UTC), delay)
+            start_time = later(datetime.now(UTC), delay)
         except Exception as exc:  # retry_delay may be the user's function: to go on would be to guess
             return Failed(f"the delay of the next try could not be found out: {type(exc).__name__}", result=exc)
         return self._with_inputs(Retrying(state.message, start_time=start_time, run_count=self._run_count))
@@ -348,25 +357,16 @@ class TaskRunner:
     def _with_inputs(self, state: State) -> State:
         """*state*, carrying references to the inputs if the task will run again with them."""
         if isinstance(state, Looped):
-            return state.replace(loop_count=self._loop_count)
+            return state.replace(loop_count=self._round.count)
         if not state.is_pending() and not state.is_queued():
             return state
         changes: dict[str, object] = {"run_count": self._run_count} if isinstance(state, Retrying) else {}
         try:
-            kept = {
-                edge.key: self._kept_inputs.get(edge.key) or self._keep_input(edge, upstream)
-                for edge, upstream in self._upstream.items()
-                if edge.key is not None and upstream.is_successful()
-            }
+            kept = keep_inputs(self._task, self._run, self._map_index, self._upstream, self._kept_inputs)
+            kept |= self._round.keep(self._run, self._map_index)
         except HandlerError as exc:
             return Failed(f"the inputs for the next try could not be kept: {exc}", result=exc)
-        return state.replace(cached_inputs={**state.cached_inputs, **kept}, **changes)
-
-    def _keep_input(self, edge: Edge, upstream: State) -> Result:
-        # An element of a list is kept as what it is: an input of this child.
-        owner, field = (self._task, f"input {edge.key}") if edge.mapped else (edge.upstream, "result")
-        index = self._map_index if edge.mapped else -1
-        return upstream._result.serialize(self._run.slot(owner, index, field))  # noqa: SLF001
+        return state.replace(cached_inputs={**self._kept_inputs, **state.cached_inputs, **kept}, **changes)
 
     def _change(self, old: State, new: State) -> State:
         return self._run.change(self._task, old, new, self._task.state_handlers, self._record)
@@ -384,17 +384,3 @@ class TaskRunner:
             tags=tuple(sorted(task.tags)),
             cache=self._cache.news() if self._cache is not None else None,
         )
-
-
-def _later(now: datetime, delay: timedelta) -> datetime:
-    try:
-        return now + delay
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
-
-
-def _unwrapped(state: State) -> State:
-    """What *state* stands in front of, with the inputs that were kept meanwhile; most stand in front of nothing."""
-    while isinstance(state, MetaState):
-        state = state.state.replace(cached_inputs={**state.state.cached_inputs, **state.cached_inputs})
-    return state

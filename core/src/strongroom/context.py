@@ -74,7 +74,7 @@ class Context(Mapping[str, object]):
     loop_count: int
     """Which round of a looping task this is, from 1."""
     loop_result: object
-    """What the round before gave with its LOOP signal; None in the first one."""
+    """What the round before gave with its LOOP signal; None if it gave nothing, and in the first one."""
     resume: bool
     """True while a task is run because somebody resumed it."""
     logger: logging.Logger

@@ -257,6 +257,21 @@ class ExecutorTests:
         assert isinstance(state.result, TaskTimeoutError)
         assert state.result.goes_on is not executor.crosses_processes
 
+    @pytest.mark.parametrize("how", ["cancelled", "stubborn"])
+    def test_an_async_task_that_takes_too_long_is_timed_out(self, executor: Executor, tmp_path: Path, how: str) -> None:
+        @task(timeout=0.05)
+        async def late() -> None:
+            if how == "stubborn":
+                leave_a_trace.run(str(tmp_path), "late", "now")
+            await asyncio.Event().wait()
+
+        state = self.run(executor, late)
+
+        (tmp_path / "now").touch()
+        assert isinstance(state, TimedOut)
+        assert isinstance(state.result, TaskTimeoutError)
+        assert state.result.goes_on is (how == "stubborn" and not executor.crosses_processes)
+
     @pytest.mark.parametrize(
         ("made", "kind", "value"),
         [
@@ -298,6 +313,17 @@ class ExecutorTests:
             return value
 
         assert self.run(executor, count).result == 30
+
+    def test_a_round_that_fails_is_tried_again_with_the_result_of_the_one_before(self, executor: Executor) -> None:
+        @task(max_retries=1)
+        def count() -> tuple[int, object]:
+            if context.task_run_count == 1 and context.loop_count > 1:
+                raise ValueError
+            if context.loop_count < 4:
+                raise LOOP(result=(context.loop_count, context.loop_result))
+            return context.loop_count, context.loop_result
+
+        assert self.run(executor, count).result == (4, (3, (2, (1, None))))
 
     def test_state_handlers_see_every_change_where_the_flow_is_run(self, executor: Executor) -> None:
         seen: list[tuple[int, str]] = []
