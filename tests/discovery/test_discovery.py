@@ -344,6 +344,27 @@ def test_every_plugin_sees_an_outgoing_document_as_the_one_before_left_it() -> N
     assert plugins.outgoing("document") == "document b a"
 
 
+def test_a_plugin_sees_what_leaves_from_when_it_is_added_until_it_is_removed() -> None:
+    plugins = Plugins(())
+    assert plugins.outgoing("document") == "document"
+
+    plugins.add("late", _Outgoing("seen"))
+    assert plugins.outgoing("document") == "document seen"
+
+    plugins.remove("late")
+    assert plugins.outgoing("document") == "document"
+
+
+def test_a_plugin_under_a_name_that_is_taken_leaves_the_first_in_its_place() -> None:
+    plugins = Plugins(())
+    plugins.add("mine", _Outgoing("first"))
+
+    with pytest.raises(ValueError, match="mine"):
+        plugins.add("mine", _Outgoing("second"))
+
+    assert plugins.outgoing("document") == "document first"
+
+
 def test_a_plugin_that_raises_on_an_outgoing_document_stops_it() -> None:
     plugins = Plugins(())
     plugins.add("veto", _Veto())

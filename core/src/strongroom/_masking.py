@@ -31,6 +31,9 @@ def masked_document(document: Document, mask: Mask) -> Document:
             "parameters": masked_value(document.parameters, mask),
         }
     elif isinstance(document, StateDocument):
+        # Most states have none of these, and two states are written down for each task.
+        if not (document.message or document.error or document.task_run_name or document.tags):
+            return document
         found = {
             "message": masked_value(document.message, mask, "message"),
             "error": None if document.error is None else _masked_error(document.error, mask),

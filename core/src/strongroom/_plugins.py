@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which plugins are installed, and what do they bring? The only file that calls pluggy."""
+"""Which plugins are installed, and what do they bring?"""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-import pluggy
-
 from strongroom import hookspecs
+from strongroom._hooks import Hooks
 from strongroom.errors import BrokenPluginError, MissingPluginError, PluginConflictError, PluginError
 
 if TYPE_CHECKING:
@@ -162,10 +161,7 @@ class Plugins:
         self._all_loaded = False
         self._lock = threading.RLock()
         self._register = _CurrentRegistration()
-        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
-        self._pluggy.add_hookspecs(hookspecs)
-        self._hook = self._pluggy.hook
-        self._hook.strongroom_register.call_historic(kwargs={"register": self._register})
+        self._hooks = Hooks(self._register)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Another process has its own: the same that are installed, without what `add` added to this one.
@@ -211,7 +207,7 @@ class Plugins:
     def choose_serializer(self, value: object) -> Serializer:
         """The serializer that keeps *value* in an ``auto`` chain."""
         self.load_all()
-        id_ = self._hook.strongroom_choose_serializer(value=value)
+        id_ = cast("str | None", self._hooks.call("strongroom_choose_serializer", value=value))
         if id_ is None:
             hint = "install the one for it: pip install strongroom-json strongroom-pickle strongroom-arrow"
             raise MissingPluginError("serializer for values of the type", type(value).__qualname__, hint)
@@ -220,14 +216,13 @@ class Plugins:
     def fingerprint(self, value: object) -> bytes | None:
         """Bytes that stand for *value* in a cache key; None if no plugin knows values of its type."""
         self.load_all()
-        return cast("bytes | None", self._hook.strongroom_fingerprint(value=value))
+        return cast("bytes | None", self._hooks.call("strongroom_fingerprint", value=value))
 
     def outgoing(self, document: T) -> T:
         """*document* as the plugins leave it. Whatever an implementation raises is passed on: it vetoes."""
         self.load_all()
-        # Each sees what the one before it left, which pluggy's own call does not do; its order is kept: last first.
-        for implementation in reversed(self._hook.strongroom_outgoing.get_hookimpls()):
-            changed = implementation.function(*(document for _ in implementation.argnames))
+        for _, look in self._hooks.in_turn("strongroom_outgoing"):
+            changed = look(document)
             document = document if changed is None else cast("T", changed)
         return document
 
@@ -240,7 +235,7 @@ class Plugins:
     def masks(self) -> bool:
         """True if a plugin blots out what is secret in texts."""
         self.load_all()
-        return bool(self._hook.strongroom_mask.get_hookimpls())
+        return bool(self._hooks.in_turn("strongroom_mask"))
 
     def mask(self, text: str, name: str = "") -> str:
         """*text* as the plugins leave it. Whatever an implementation raises is passed on: the text may not leave.
@@ -250,40 +245,39 @@ class Plugins:
         if not text:
             return text
         self.load_all()
-        for implementation in reversed(self._hook.strongroom_mask.get_hookimpls()):
-            given = {"text": text, "name": name}
-            masked = implementation.function(*(given[each] for each in implementation.argnames))
+        for plugin, look in self._hooks.in_turn("strongroom_mask"):
+            masked = look(text, name)
             if not isinstance(masked, str):
-                raise PluginError(f"the plugin {implementation.plugin_name!r} masked a text with something else")
+                raise PluginError(f"the plugin {plugin!r} masked a text with something else")
             text = masked
         return text
 
     def state_changed(self, subject: object, old: object, new: object) -> None:
         """Tell the plugins that *subject* went from *old* to *new*."""
-        self._notify(self._hook.strongroom_state_changed, subject=subject, old=old, new=new)
+        self._notify("strongroom_state_changed", subject=subject, old=old, new=new)
 
     def result_written(self, receipt: object) -> None:
         """Tell the plugins that a result was written."""
-        self._notify(self._hook.strongroom_result_written, receipt=receipt)
+        self._notify("strongroom_result_written", receipt=receipt)
 
-    def _notify(self, hook: pluggy.HookCaller, **news: object) -> None:
+    def _notify(self, hook: str, **news: object) -> None:
         self.load_all()
-        if not hook.get_hookimpls():
+        if not self._hooks.in_turn(hook):
             return
         try:
-            hook(**news)
+            self._hooks.call(hook, **news)
         except Exception as exc:  # a plugin's own code: who is only told of something has no say in it
-            _log.warning("a plugin raised %s in %s; the run goes on", type(exc).__name__, hook.name)
+            _log.warning("a plugin raised %s in %s; the run goes on", type(exc).__name__, hook)
 
     def add(self, name: str, plugin: object) -> None:
         """Use *plugin*, an object of this process rather than an installed module."""
         with self._lock:
-            self._register_with_pluggy(name, plugin)
+            self._add(name, plugin)
 
     def remove(self, name: str) -> None:
         """Stop using what `add` added. What it registered under ids stays."""
         with self._lock:
-            self._pluggy.unregister(name=name)
+            self._hooks.remove(name)
 
     def load_all(self) -> None:
         """Load every allowed plugin; a broken one is noted and left out."""
@@ -329,26 +323,23 @@ class Plugins:
             return
         self._loaded.add(name)
         try:
-            self._register_with_pluggy(name, self._found[name].load())
+            self._add(name, self._found[name].load())
         except PluginConflictError as exc:
             self._broken[name] = exc
         except Exception as exc:  # a plugin's own code: its faults must not stop the rest
             reason = str(exc) if isinstance(exc, PluginError) else f"{type(exc).__name__}: {exc}"
             self._broken[name] = BrokenPluginError(name, " ".join(reason.split()))
 
-    def _register_with_pluggy(self, name: str, plugin: object) -> None:
+    def _add(self, name: str, plugin: object) -> None:
         before, registration = self._register.current, _Registration(name)
         self._register.current = registration
-        try:
-            self._pluggy.register(plugin, name=name)
-            self._pluggy.check_pending()
-            _check_hooks(self._pluggy, plugin)
+
+        def accept() -> None:
             for kind, staged in registration.offers.items():
                 self._offers[kind].check(staged)
-        except BaseException:
-            if self._pluggy.has_plugin(name):
-                self._pluggy.unregister(name=name)
-            raise
+
+        try:
+            self._hooks.add(name, plugin, accept)
         finally:
             self._register.current = before
         for kind, staged in registration.offers.items():
@@ -357,15 +348,13 @@ class Plugins:
 
     def _info(self, name: str, point: EntryPoint) -> PluginInfo:
         error = str(self._broken.get(name, "" if name in self._names() else "not in the setting plugins.allow"))
-        plugin = self._pluggy.get_plugin(name)
-        hooks = [caller.name for caller in self._pluggy.get_hookcallers(plugin) or []] if plugin is not None else []
         distribution = point.dist
         return PluginInfo(
             name=name,
             distribution=distribution.name if distribution else "",
             version=distribution.version if distribution else "",
             ids=tuple(self._ids_of(name)),
-            hooks=tuple(sorted(hooks)),
+            hooks=self._hooks.of(name),
             error=error,
         )
 
@@ -374,17 +363,6 @@ class Plugins:
             for id_, (plugin, _) in sorted(offers.by_id.items()):
                 if plugin == name:
                     yield f"{kind}:{id_}"
-
-
-def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Refuse what pluggy accepts and then never calls, or what `Plugins` cannot call by itself."""
-    for name in dir(plugin):
-        if name.startswith(f"{hookspecs.PROJECT}_") and callable(getattr(plugin, name)):
-            options = manager.parse_hookimpl_opts(plugin, name)
-            if options is None:
-                raise PluginError(f"its function {name} is not a hook: mark it with strongroom.hookimpl")
-            if name in {"strongroom_mask", "strongroom_outgoing"} and (options["wrapper"] or options["hookwrapper"]):
-                raise PluginError(f"its hook {name} must not be a wrapper")
 
 
 def _source(point: EntryPoint) -> str:

@@ -7,12 +7,15 @@ import base64
 import io
 import json
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from strongroom import Flow, Parameter, Secret, task
 from strongroom._memory_backend import MemoryBackend
@@ -22,6 +25,7 @@ from strongroom.project import Project
 from strongroom_masked import MASK, strongroom_mask
 from strongroom_masked._local import MaskedStream, _masking
 from strongroom_masked._masker import Masker, masker
+from strongroom_masked._patterns import PATTERNS
 
 TOKENS = [
     "AKIAIOSFODNN7EXAMPLE",
@@ -52,6 +56,15 @@ def value(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("token", TOKENS)
 def test_tokens_of_common_formats_are_masked(token: str) -> None:
     assert Masker()(f"before {token} after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize(("has", "pattern"), PATTERNS, ids=[has for has, _ in PATTERNS])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_what_a_pattern_is_looked_for_by_is_in_all_that_it_matches(
+    has: str, pattern: re.Pattern[str], data: st.DataObject
+) -> None:
+    assert has in data.draw(st.from_regex(pattern))
 
 
 @pytest.mark.parametrize(

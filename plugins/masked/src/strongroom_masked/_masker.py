@@ -36,11 +36,13 @@ class Masker:
     def __init__(self, patterns: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> None:
         """Look for *patterns*, regular expressions, and for texts under *names*, beside those that are shipped."""
         words = "|".join(re.escape(name) for name in (*NAMES, *map(_normal, names)))
-        self._is_secret = re.compile(rf"(?:^|.*_)(?:{words})").fullmatch
+        fullmatch = re.compile(rf"(?:^|.*_)(?:{words})").fullmatch
+        self._is_secret = lru_cache(maxsize=1024)(lambda name: fullmatch(_normal(name)) is not None)
         # `password=...` and `"password": "..."` within a text: the value goes, the name stays.
         spelled = words.replace("_", "[-_ ]?")
         self._assigned = re.compile(rf"""((?:{spelled})["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"']+)""", re.IGNORECASE)
-        self._patterns = (*PATTERNS, *map(re.compile, patterns))
+        # Of what the expressions of others match, nothing is known before.
+        self._patterns = (*PATTERNS, *(("", re.compile(pattern)) for pattern in patterns))
         self._remembered = lru_cache(maxsize=1024)(self._mask)
 
     def __call__(self, text: str, name: str = "") -> str:
@@ -50,13 +52,16 @@ class Masker:
         return mask(text, name, known_secrets())
 
     def _mask(self, text: str, name: str, known: frozenset[str]) -> str:
-        if name and self._is_secret(_normal(name)):
+        if name and self._is_secret(name):
             return MASK
         if known:
             text = _values(known).sub(MASK, text)
-        for pattern in self._patterns:
-            text = pattern.sub(_keep_first_group, text)
-        return self._assigned.sub(rf"\g<1>{MASK}", text)
+        for has, pattern in self._patterns:
+            if has in text:
+                text = pattern.sub(_keep_first_group, text)
+        if "=" in text or ":" in text:
+            text = self._assigned.sub(rf"\g<1>{MASK}", text)
+        return text
 
 
 @lru_cache(maxsize=1)
