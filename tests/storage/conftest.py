@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,14 @@ KINDS = servers.FACTORS.get(CHOSEN, (CHOSEN,))
 
 def start(kind: str, factory: pytest.TempPathFactory) -> servers.Server:
     """A server of *kind*, or a reason why there is none: enough for a laptop, and not enough for CI."""
+    found = _start(kind, factory.mktemp(kind))
+    found.kind = kind
+    return found
+
+
+def _start(kind: str, folder: Path) -> servers.Server:
     if kind == "memory":
         return servers.Server(0, lambda name: f"memory://{name}")
-    folder = factory.mktemp(kind)
     if kind == "local":
         return servers.Server(0, lambda name: folder / name)
     before = len(servers.STARTED)

@@ -42,18 +42,26 @@ class Server:
     missing: Any = None
     """A place in a bucket that is not there."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    kind: str = ""
+    """Which of `STARTS` or `READ_ONLY` it is."""
     files: Path | None = None
     """The folder that it shows to readers; None if it takes what is written to it."""
 
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
-        for pid in [pid for process in self.processes for pid in _descendants(process.pid)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for process in self.processes:
-            process.kill()
+        self._signal(signal.SIGKILL)
         for process in self.processes:
             process.wait()
+
+    def hang(self) -> None:
+        """Let it take what it is sent, and answer nothing any more."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.processes:
+            for pid in [*_descendants(process.pid), process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 def _descendants(pid: int) -> list[int]:
@@ -297,7 +305,7 @@ def start_ftp(folder: Path) -> Server:
     wait_until(port, process)
 
     def place(secret: str, name: str) -> tuple[str, dict[str, Any]]:
-        return f"ftp://127.0.0.1:{port}/{name}", {"username": "user", "password": secret, "timeout": 10}
+        return f"ftp://127.0.0.1:{port}/{name}", {"username": "user", "password": secret, "timeout": 3}
 
     return Server(port, lambda name: place("right", name), lambda name: place(PASSWORD, name), processes=[process])
 

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
+from strongroom import _remote_storage
 from strongroom._remote_storage import RemoteStorage
 from strongroom._storage import Storage, open_storage
 from strongroom.errors import NotFoundError, PermanentStorageError, TransientStorageError
@@ -17,6 +18,12 @@ from . import servers
 
 SECRETS = (servers.PASSWORD, "canary", "testing", "Y2FuYXJ5", "Eby8vdM02xNO")
 LARGE = 40 << 20
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute is right for users, and long for tests: what waits, waits for a server that will never answer."""
+    monkeypatch.setattr(_remote_storage, "PATIENCE", 5.0)
 
 
 def _put(storage: Storage, key: str, data: bytes = b"data") -> None:
@@ -117,3 +124,17 @@ def test_a_server_that_dies_during_a_read_is_transient(mortal: servers.Server) -
 
     with source, pytest.raises(TransientStorageError):
         source.read()
+
+
+def test_a_server_that_hangs_is_given_up(mortal: servers.Server) -> None:
+    storage = open_storage(mortal.place("results"))
+    _put(storage, "folder/key", bytes(LARGE))
+    source, _ = storage.open("folder/key")
+    assert source.read(100) == bytes(100)
+
+    mortal.hang()
+
+    with source, pytest.raises(TransientStorageError):
+        source.read()
+    with pytest.raises(TransientStorageError):
+        _put(storage, "folder/key")

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from strongroom import ResultStore
+from strongroom._storage import open_storage
 from strongroom.errors import DamagedError, NotFoundError, PermanentStorageError
 
 from . import servers
@@ -43,3 +46,20 @@ def test_what_was_changed_is_not_read(reading: servers.Server) -> None:
 def test_nothing_can_be_written(reading: servers.Server) -> None:
     with pytest.raises(PermanentStorageError):
         ResultStore(reading.place("results"), serializer="json").write(1, "one")
+
+
+def test_what_is_huge_is_read_in_bounded_memory(reading: servers.Server) -> None:
+    assert reading.files is not None
+    (reading.files / "huge").write_bytes(bytes(64 << 20))
+    storage = open_storage(reading.place("").rstrip("/"))
+
+    tracemalloc.start()
+    source, size = storage.open("huge")
+    with source:
+        while data := source.read(1 << 20):
+            size -= len(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert size == 0
+    assert peak < 16 << 20

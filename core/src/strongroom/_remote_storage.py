@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import re
 import secrets
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from strongroom._patience import Patience, wait_for
+from strongroom._remote_files import Reader, Watched, abandon
 from strongroom._storage import Entry, check_key, is_key
 from strongroom._storage_errors import retrying, storage_errors
 from strongroom.errors import NotFoundError, PermanentStorageError, SettingsError, TransientStorageError
@@ -23,11 +24,9 @@ from strongroom.errors import NotFoundError, PermanentStorageError, SettingsErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from _typeshed import WriteableBuffer
-
     from strongroom._place import Place
 
-__all__ = ["RemoteStorage"]
+__all__ = ["PATIENCE", "RemoteStorage"]
 
 _T = TypeVar("_T")
 
@@ -36,6 +35,12 @@ _BUFFER = 1 << 16
 _PART = 8 << 20
 # Stores take at most 10,000 parts.
 _MOST_PARTS = 9_000
+PATIENCE = 60.0
+"""Seconds without a sign of life after which a storage is given up: by then their libraries have tried again, too."""
+# Nothing is seen of a listing before it is complete.
+_LISTING = 10
+# Seconds for closing a file that was read.
+_GOODBYE = 1.0
 # What the file systems call the time of the last change.
 _MODIFIED = ("LastModified", "last_modified", "mtime", "updated", "modified", "modify", "created")
 _FTP_TIME = re.compile(r"^([0-9]{8})([0-9]{6})(\.[0-9]+)?$")
@@ -71,6 +76,9 @@ class RemoteStorage:
         self._shared: Any = None
         # The libraries of object stores have tried again and again themselves before they raise.
         self.attempts = 2 if self._kinds & _OBJECT_STORES else 4
+        self.patience = PATIENCE
+        # Those that have no loop of their own have time limits of their own.
+        self._hangs = getattr(self._kind, "async_impl", False) is True
 
     def __repr__(self) -> str:
         return f"RemoteStorage({self._url!r})"
@@ -89,18 +97,24 @@ class RemoteStorage:
             yield cast("BinaryIO", spool)
             size = spool.tell()
             upload = self._put_and_move if self._moves else self._put
-            self._try(lambda: upload(cast("BinaryIO", spool), path, size, location), location, writing=True)
+
+            def put(patience: Patience) -> None:
+                # One that was given up finds the spool closed: it cannot complete what nobody waits for.
+                upload(cast("BinaryIO", Watched(cast("BinaryIO", spool), patience)), path, size, location)
+                patience.renew()
+
+            self.trying(put, location, writing=True)
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
         path, location = self._path(key), self.locate(key)
-        size = self._try(lambda: self._size_of(path, location), location)
+        size = self.trying(lambda _: self._size_of(path, location), location)
         # Buffered once more, since the files of some stores cannot read lines, and headers are lines.
-        return cast("BinaryIO", io.BufferedReader(_Reader(self, path, location, size), _BUFFER)), size
+        return cast("BinaryIO", io.BufferedReader(Reader(self, path, location, size), _BUFFER)), size
 
     def exists(self, key: str) -> bool:
         path, location = self._path(key), self.locate(key)
         try:
-            self._try(lambda: self._size_of(path, location), location)
+            self.trying(lambda _: self._size_of(path, location), location)
         except NotFoundError:
             return False
         return True
@@ -108,12 +122,12 @@ class RemoteStorage:
     def list(self, prefix: str) -> Iterator[str]:
         path = self._path(prefix)
 
-        def names() -> list[str]:
+        def names(_: Patience) -> list[str]:
             self._fs.invalidate_cache()
             return [str(name).rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False)]
 
         with contextlib.suppress(NotFoundError):
-            found = self._try(names, self.locate(prefix))
+            found = self.trying(names, self.locate(prefix))
             # A store that knows no folders answers for a file with the file itself.
             yield from (f"{prefix}/{name}" for name in found if name and not _TEMPORARY.fullmatch(name))
 
@@ -123,7 +137,7 @@ class RemoteStorage:
     def delete(self, key: str) -> None:
         path = self._path(key)
         with contextlib.suppress(NotFoundError):
-            self._try(lambda: self._fs.rm_file(path), self.locate(key))
+            self.trying(lambda _: self._fs.rm_file(path), self.locate(key))
 
     def leftovers(self) -> Iterator[Entry]:
         return (entry for entry in self._entries("") if _TEMPORARY.fullmatch(entry.key.rpartition("/")[2]))
@@ -133,10 +147,9 @@ class RemoteStorage:
             raise PermanentStorageError(self.locate(leftover.key), "it is no temporary file of ours")
         self.delete(leftover.key)
 
-    def reader(self, path: str, position: int) -> Any:  # noqa: ANN401  # a file of fsspec's
+    def reader(self, path: str, position: int, patience: Patience) -> Any:  # noqa: ANN401  # a file of fsspec's
         """The file at *path*, from *position* on."""
-        options = {} if self._kinds & _NO_BLOCKS else {"block_size": 0 if "http" in self._kinds else _PART}
-        source = self._fs.open(path, "rb", **options)
+        source = self._fs.open(path, "rb", **self._how_to_read())
         if not position:
             return source
         if not self._kinds & {"http", "webdav"}:
@@ -145,9 +158,56 @@ class RemoteStorage:
         # These are streams: what was read before is read again, and not kept.
         while position > 0:
             position -= len(source.read(min(position, _BUFFER))) or position
+            patience.renew()
         return source
 
-    def recover(self) -> None:
+    def _how_to_read(self) -> Mapping[str, object]:
+        if self._kinds & _NO_BLOCKS:
+            return {}
+        if "http" in self._kinds:
+            return {"block_size": 0}
+        # Google's library would otherwise guess how much to ask for, and ask for little, again and again.
+        ahead = {"cache_type": "readahead"} if self._kinds & _OBJECT_STORES else {}
+        return {"block_size": _PART, **ahead}
+
+    def trying(
+        self,
+        step: Callable[[Patience], _T],
+        location: str,
+        *,
+        writing: bool = False,
+        longer: float = 1,
+        forget: Callable[[], object] = lambda: None,
+    ) -> _T:
+        """What *step* returns, tried again as long as its errors are transient and there is patience.
+
+        *longer* is how many times longer than others it may take without a sign of life. *forget* is called before each
+        further try.
+
+        Raises:
+            StorageError: it was of no use.
+        """
+        patience = Patience(self.patience * longer)
+
+        def attempt() -> _T:
+            with storage_errors(location, writing=writing):
+                return wait_for(lambda: step(patience), patience) if self._hangs else step(patience)
+
+        def recover() -> None:
+            forget()
+            self._recover()
+
+        return retrying(attempt, recover=recover, attempts=self.attempts, patient=lambda: patience.left > 0)
+
+    def close(self, source: Any) -> None:  # noqa: ANN401
+        """Close a file that `reader` gave out, whose connection may be gone."""
+        with contextlib.suppress(Exception):  # the library's own code, and nobody needs the file any more
+            if self._hangs:
+                wait_for(source.close, Patience(_GOODBYE))
+            else:
+                source.close()
+
+    def _recover(self) -> None:
         """Forget a connection that may be broken: the next call makes a new one."""
         if self._keeps_connection:
             self._shared = None
@@ -174,24 +234,17 @@ class RemoteStorage:
         options = self._kind._get_kwargs_from_urls(self._url) | self._place.resolved_options()  # noqa: SLF001
         return self._kind(**options, skip_instance_cache=self._keeps_connection)
 
-    def _try(self, step: Callable[[], _T], location: str, *, writing: bool = False) -> _T:
-        def attempt() -> _T:
-            with storage_errors(location, writing=writing):
-                return step()
-
-        return retrying(attempt, recover=self.recover, attempts=self.attempts)
-
     def _entries(self, prefix: str) -> Iterator[Entry]:
         start = self._path(prefix) if prefix else self._root
 
-        def find() -> Mapping[str, Mapping[str, object]]:
+        def find(_: Patience) -> Mapping[str, Mapping[str, object]]:
             # Others write here, too: a listing from before is no answer.
             self._fs.invalidate_cache()
             return cast("Mapping[str, Mapping[str, object]]", self._fs.find(start, detail=True))
 
         found: Mapping[str, Mapping[str, object]] = {}
         with contextlib.suppress(NotFoundError):
-            found = self._try(find, self.locate(prefix))
+            found = self.trying(find, self.locate(prefix), longer=_LISTING)
         root = self._root.strip("/")
         for path, info in found.items():
             key = str(path).strip("/").removeprefix(root).lstrip("/")
@@ -257,82 +310,16 @@ class RemoteStorage:
             while chunk := spool.read(_PART):
                 target.write(chunk)
         except BaseException:
-            _abandon(target, discard=not self._moves)
+            abandon(target, discard=not self._moves)
             raise
         try:
             target.close()
         except BaseException:
-            _abandon(target, discard=not self._moves)
+            abandon(target, discard=not self._moves)
             raise
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
-
-
-class _Reader(io.RawIOBase):
-    """Reads a remote file from its start to its end, and goes on where it was when the connection breaks."""
-
-    def __init__(self, storage: RemoteStorage, path: str, location: str, size: int) -> None:
-        super().__init__()
-        self._storage = storage
-        self._path = path
-        self._location = location
-        self._size = size
-        self._position = 0
-        self._source: Any = None
-        self._read_some(0)  # that it cannot be read is known before somebody reads
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: WriteableBuffer, /) -> int:
-        out = memoryview(target).cast("B")
-        data = self._read_some(min(len(out), self._size - self._position))
-        out[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._let_go()
-        super().close()
-
-    def _read_some(self, count: int) -> bytes:
-        attempt = functools.partial(self._attempt, count)
-        return retrying(attempt, recover=self._recover, attempts=self._storage.attempts)
-
-    def _attempt(self, count: int) -> bytes:
-        with storage_errors(self._location):
-            if self._source is None:
-                self._source = self._storage.reader(self._path, self._position)
-            data = bytes(self._source.read(count)) if count else b""
-            # A server that dies may look as if the file had ended.
-            if count and not data:
-                raise TransientStorageError(self._location, OSError(None, "the file ended too early"))
-            return data[:count]
-
-    def _recover(self) -> None:
-        self._let_go()
-        self._storage.recover()
-
-    def _let_go(self) -> None:
-        source, self._source = self._source, None
-        with contextlib.suppress(Exception):  # the library's own code, on a connection that may be gone
-            if source is not None:
-                source.close()
-
-
-def _abandon(target: Any, *, discard: bool) -> None:  # noqa: ANN401
-    """Let go of an upload that is not complete."""
-    # Never close it: for a store, closing says that this is all, and replaces what was there.
-    if discard:
-        with contextlib.suppress(Exception):  # the library's own code; what ended the upload is worth more
-            target.discard()
-    # Or else the file closes itself when nobody holds it any more.
-    with contextlib.suppress(AttributeError):
-        target.closed = True
-        return
-    target._closed = True  # noqa: SLF001  # sshfs has it so
 
 
 def _kind_of(place: Place) -> Any:  # noqa: ANN401

@@ -169,6 +169,7 @@ def retrying(
     *,
     recover: Callable[[], object],
     attempts: int = 4,
+    patient: Callable[[], bool] = lambda: True,
     pause: Callable[[float], object] = time.sleep,
     chance: Callable[[], float] = random.random,
 ) -> _T:
@@ -176,12 +177,15 @@ def retrying(
 
     The pauses between four attempts take 2.1 s at most.
 
-    *recover* is called before each further try: a connection that broke stays broken.
+    *recover* is called before each further try: a connection that broke stays broken. There is none once nobody is
+    *patient* any more.
     """
     for attempt in range(attempts - 1):
         try:
             return step()
         except TransientStorageError:
+            if not patient():
+                raise
             # By chance, or all that failed together would come back together.
             pause(_FIRST_PAUSE * _GROWTH**attempt * chance())
             recover()

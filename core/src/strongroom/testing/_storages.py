@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -19,7 +20,7 @@ from strongroom.keyring import Key, Keyring
 from strongroom.results import ResultStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from strongroom._place import Where
 
@@ -28,6 +29,10 @@ __all__ = ["StorageTests"]
 # Several parts of an upload, and not a whole number of them.
 _LARGE = (20 << 20) + 1
 _A_MINUTE = 60_000_000
+# Much more than all the buffers on its way, which together take less than half of it.
+_HUGE = 64 << 20
+_BUFFERS = 40 << 20
+_CHUNK = 1 << 20
 
 
 def _some_bytes(size: int) -> bytes:
@@ -66,6 +71,18 @@ def _fail_to_put(storage: Storage, key: str) -> None:
         raise ZeroDivisionError
 
 
+@contextlib.contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """Holds the most bytes that were taken in the block, once it has ended."""
+    peak = list[int]()
+    tracemalloc.start()
+    try:
+        yield peak
+        peak.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
 def _get(storage: Storage, key: str) -> bytes:
     source, size = storage.open(key)
     with source:
@@ -100,6 +117,24 @@ class StorageTests:
         _put(storage, "large", data)
 
         assert _get(storage, "large") == data
+
+    def test_what_is_huge_is_written_and_read_in_bounded_memory(self, storage: Storage) -> None:
+        if storage.url.startswith("memory:"):
+            pytest.skip("this storage is memory")
+        chunk = _some_bytes(_CHUNK)
+
+        with _peak_memory() as writing, storage.create("huge") as file:
+            for _ in range(_HUGE // _CHUNK):
+                file.write(chunk)
+        with _peak_memory() as reading:
+            source, size = storage.open("huge")
+            with source:
+                while data := source.read(_CHUNK):
+                    assert data == chunk
+                    size -= len(data)
+
+        assert size == 0
+        assert (writing[0] < _BUFFERS, reading[0] < _BUFFERS) == (True, True), (writing, reading)
 
     def test_a_line_can_be_read_first(self, storage: Storage) -> None:
         _put(storage, "key", b"first\nsecond\n")
