@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import sys
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import strongroom
 from strongroom import Envelope, Flow, hookimpl, task
 from strongroom._egress import Gate, open_envelope
+from strongroom._error_info import error_info
 from strongroom._memory_backend import MemoryBackend
 from strongroom._padding import pad, unpad
 from strongroom._plugins import Plugins
@@ -89,14 +92,21 @@ def sent(document: Document, policy: Policy, *added: object) -> Envelope:
 def test_a_field_in_clear_is_shown_and_still_opens_from_the_seal(tmp_path: Path) -> None:
     envelope = sent(STATE, policy(tmp_path, tags="clear", message="clear"))
 
-    assert msgspec.json.decode(envelope.shown) == {"tags": ["a", "hunter2"], "message": "no hunter2 here"}
+    assert msgspec.json.decode(envelope.shown) == {
+        "tags": ["a", "hunter2"],
+        "message": "no hunter2 here",
+        "error_class": "builtins.KeyError",
+    }
     assert open_envelope(envelope, KEYRING) == STATE
 
 
-def test_by_default_nothing_is_shown_but_the_id_of_an_error(tmp_path: Path) -> None:
-    assert sent(STATE, policy(tmp_path)).shown == ""
-    failed = msgspec.structs.replace(STATE, error_id="5" * 16)
-    assert sent(failed, policy(tmp_path)).shown == '{"error_id":"5555555555555555"}'
+def test_by_default_nothing_is_shown_but_the_id_of_an_error_and_a_class_of_pythons(tmp_path: Path) -> None:
+    well, failed = (msgspec.structs.replace(STATE, error=error) for error in (None, STATE.error))
+
+    assert sent(well, policy(tmp_path)).shown == ""
+    assert sent(msgspec.structs.replace(failed, error_id="5" * 16), policy(tmp_path)).shown == (
+        '{"error_class":"builtins.KeyError","error_id":"5555555555555555"}'
+    )
 
 
 @pytest.mark.parametrize("field", ["message", "tags", "error", "task_run_name"])
@@ -141,12 +151,50 @@ def test_strict_takes_back_what_is_loosened(tmp_path: Path) -> None:
     assert not strict.loosened
 
 
-def test_the_class_of_an_exception_is_shown_only_if_python_named_it(tmp_path: Path) -> None:
-    loose = policy(tmp_path, error_class="clear")
-    own = msgspec.structs.replace(STATE, error=ErrorInfo("mine.Error", ""))
+@pytest.mark.parametrize("settings", [{}, {"error_class": "clear"}])
+def test_the_class_of_an_exception_is_shown_only_if_it_is_pythons(tmp_path: Path, settings: dict[str, str]) -> None:
+    found = policy(tmp_path, **settings)
+    envelope = sent(STATE, found)
 
-    assert msgspec.json.decode(sent(STATE, loose).shown) == {"error_class": "builtins.KeyError"}
-    assert "mine" not in sent(own, loose).shown
+    assert msgspec.json.decode(envelope.shown) == {"error_class": "builtins.KeyError"}
+    assert open_envelope(envelope, KEYRING) == STATE
+    # Nor where the name only looks like one of Python's: no such class, no exception, another module's, the user's.
+    for kind in ("mine.Error", "builtins.patient", "builtins.print", "os.error", "__main__.KeyError", "json.hidden.X"):
+        assert sent(msgspec.structs.replace(STATE, error=ErrorInfo(kind, "")), found).shown == ""
+
+
+def test_a_module_of_the_users_that_is_called_like_one_of_pythons_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "antigravity" in sys.stdlib_module_names
+    (tmp_path / "antigravity.py").write_text("class Salaries(Exception): pass")
+    spec = importlib.util.spec_from_file_location("antigravity", tmp_path / "antigravity.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "antigravity", module)
+
+    envelope = sent(msgspec.structs.replace(STATE, error=error_info(module.Salaries())), policy(tmp_path))
+
+    assert envelope.shown == ""
+
+
+@pytest.mark.parametrize("settings", [{"error_class": "seal"}, {"strict": "true"}, {"error": "drop"}])
+def test_the_class_of_an_exception_can_be_kept_back(tmp_path: Path, settings: dict[str, str]) -> None:
+    assert sent(STATE, policy(tmp_path, **settings)).shown == ""
+
+
+def test_a_token_of_the_class_of_an_exception_is_of_any_class(tmp_path: Path) -> None:
+    found = policy(tmp_path, error_class="token")
+
+    mine, pythons = (
+        msgspec.json.decode(sent(msgspec.structs.replace(STATE, error=ErrorInfo(kind, "")), found).shown)["error_class"]
+        for kind in ("mine.Error", "builtins.KeyError")
+    )
+
+    assert len(mine) == len(pythons) == 32
+    assert mine != pythons
 
 
 def test_a_mask_reaches_every_text_of_a_document(tmp_path: Path) -> None:
@@ -177,7 +225,7 @@ def test_what_is_masked_in_a_name_makes_the_column_a_token(tmp_path: Path) -> No
 def test_a_masked_field_is_shown_without_what_is_blotted_out(tmp_path: Path) -> None:
     envelope = sent(STATE, policy(tmp_path, Blots(), message="mask"), Blots())
 
-    assert msgspec.json.decode(envelope.shown) == {"message": "no *** here"}
+    assert msgspec.json.decode(envelope.shown)["message"] == "no *** here"
 
 
 def test_to_mask_without_a_mask_is_refused(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -116,8 +118,24 @@ class Disposing:
         if part == "error_message":
             return self._open(part, error.message, how)
         # A name that the user made up tells of what the user does.
-        is_known = error.kind.partition(".")[0] in sys.stdlib_module_names
-        return self._open(part, error.kind, how if is_known else Disposition.TOKEN)
+        return self._open(part, error.kind if how is Disposition.TOKEN or _is_pythons(error.kind) else "", how)
+
+
+@lru_cache(maxsize=256)
+def _is_pythons(kind: str) -> bool:
+    """True if *kind* is a class of exceptions that comes with Python.
+
+    Nothing is imported for that, and its name alone does not do: a module of the user's may be called like one of
+    Python's, and a class may say that it is of any module.
+    """
+    module, _, name = kind.rpartition(".")
+    if module.partition(".")[0] not in sys.stdlib_module_names:
+        return False
+    found = sys.modules.get(module)
+    origin = getattr(getattr(found, "__spec__", None), "origin", None)
+    is_ours = origin in {"built-in", "frozen"} or Path(str(origin)).is_relative_to(Path(os.__file__).parent)
+    known = getattr(found, name, None)
+    return is_ours and isinstance(known, type) and issubclass(known, BaseException) and known.__module__ == module
 
 
 def _dropped(kind: type[Document], policy: Policy) -> Iterator[tuple[str, object]]:

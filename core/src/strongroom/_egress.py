@@ -78,7 +78,8 @@ class Gate:
         true: tuple[str, str] | None = None
         shown: dict[str, object] = {}
         try:
-            if not self._is_default or self._plugins.masks:
+            # By default nothing but the class of an error is to be disposed of.
+            if not self._is_default or self._plugins.masks or getattr(document, "error", None) is not None:
                 document, *column, shown = self._dispose(document)
                 if column != [task, name]:
                     true, (task, name) = (task, name), column

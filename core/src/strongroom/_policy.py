@@ -47,6 +47,8 @@ FIELDS: Mapping[str, Disposition] = MappingProxyType(
         if field not in _FIXED
     }
     | dict.fromkeys(ERROR_PARTS, _SEAL)
+    # Of Python's own classes only: any other one is a name of the user's, and is sealed.
+    | {"error_class": _CLEAR}
 )
 """Each field that a policy can change, and its default."""
 
