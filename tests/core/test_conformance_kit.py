@@ -16,7 +16,8 @@ import pytest
 from strongroom import Codec, Serializer
 from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import SerializationError
-from strongroom.testing import CodecTests, LeaseTests, SerializerTests, difference, vector
+from strongroom.keyring import Key, KeyFile, KeySet
+from strongroom.testing import CodecTests, KeySourceTests, LeaseTests, SerializerTests, difference, vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -406,6 +407,64 @@ def test_a_mistake_with_leases_is_seen(
 
 
 NAN = float("nan")
+
+
+class NewEachTime(KeyFile):
+    """Loads another key each time."""
+
+    def load(self) -> KeySet:
+        key = Key.generate()
+        return KeySet((key,), key.id)
+
+
+class NoStamp(KeyFile):
+    """Does not tell that its keys have changed."""
+
+    def stamp(self) -> object:
+        return None
+
+
+class SealsAtOnce(KeyFile):
+    """Seals with a new key before anybody else can have it."""
+
+    def add(self) -> str:
+        added = super().add()
+        self.promote(added)
+        return added
+
+
+class ShowsItsKeys(KeyFile):
+    """Tells where the keys are by showing them."""
+
+    @property
+    def place(self) -> str:
+        return self.load().keys[0].secret.hex()
+
+
+class PicklesItsKeys(KeyFile):
+    """Takes its keys along."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path,), {"keys": [key.secret for key in self.load().keys]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (NewEachTime, "it_gives_the_same_keys_each_time"),
+        (NoStamp, "a_new_key_opens_before_it_seals"),
+        (SealsAtOnce, "a_new_key_opens_before_it_seals"),
+        (ShowsItsKeys, "nothing_that_is_shown_has_a_secret_in_it"),
+        (PicklesItsKeys, "it_travels_without_its_keys"),
+    ],
+)
+def test_a_mistake_of_a_key_source_is_seen(kind: type[KeyFile], name: str, tmp_path: Path) -> None:
+    source = kind(tmp_path / "keyring.toml")
+    source.create()
+    test = getattr(KeySourceTests(), f"test_{name}")
+
+    with pytest.raises(AssertionError):
+        test(source, source) if "new_key" in name else test(source)
 
 
 @pytest.mark.parametrize(

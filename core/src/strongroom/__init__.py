@@ -14,7 +14,18 @@ from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, Secr
 from strongroom._inputs import Constant, Parameter, flatten, unmapped
 from strongroom._task import Task
 from strongroom._transactions import OpenTransaction, current_transaction
-from strongroom.abc import Backend, Codec, CodecContext, Envelope, Executor, JSONValue, ResultHandler, Serializer, Slot
+from strongroom.abc import (
+    Backend,
+    Codec,
+    CodecContext,
+    Envelope,
+    Executor,
+    JSONValue,
+    KeySource,
+    ResultHandler,
+    Serializer,
+    Slot,
+)
 from strongroom.context import context
 from strongroom.hookspecs import Register, hookimpl
 from strongroom.keyring import Keyring
@@ -33,6 +44,7 @@ __all__ = [
     "Flow",
     "JSONHandler",
     "JSONValue",
+    "KeySource",
     "Keyring",
     "NoResult",
     "NullHandler",

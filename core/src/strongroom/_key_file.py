@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import fcntl
 import os
 import stat
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from strongroom._keys import Key, KeySet, KeySource
+from strongroom._key_text import KeyText, plain, revealed, written
+from strongroom._keys import Key
+from strongroom.abc import KeySource
 from strongroom.errors import KeyringError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["KeyFile"]
+    from strongroom._key_text import Entries
+    from strongroom._keys import KeySet
 
-_Entries = dict[str, dict[str, object]]
+__all__ = ["KeyFile"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class KeyFile(KeySource):
     path: Path
 
     id = "file"
+    heading: ClassVar[str] = (
+        "The keys of this project. Whoever has them can open everything; without them nothing can be opened."
+    )
+    """The first line of the file, for whoever finds it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).absolute())
@@ -44,13 +48,16 @@ class KeyFile(KeySource):
         # As text: a path object is pickled part by part, and takes three times as long.
         return type(self), (str(self.path),)
 
+    @property
+    def place(self) -> str:
+        return f"{self.id} {self.path}"
+
     def load(self) -> KeySet:
         try:
-            primary, entries = self._read()
+            return self._read().keys(self.reveal)
         except FileNotFoundError:
             # A new one would be of no use: it could open nothing.
-            raise KeyringError(f"the keyring {str(self.path)!r} is gone; restore it from a backup") from None
-        return KeySet(tuple(self._key_of(id_, entry) for id_, entry in entries.items()), primary)
+            raise KeyringError(f"{self._what} is gone; restore it from a backup") from None
 
     def create(self) -> None:
         if not self.path.exists():
@@ -68,8 +75,8 @@ class KeyFile(KeySource):
         """Make a key that opens and does not seal yet, durably; returns its id."""
         key, entry = self.generate()
         with self._alone():
-            primary, entries = self._read()
-            self._write(primary, {**entries, key.id: entry})
+            found = self._read()
+            self._write(found.primary, {**found.entries, key.id: entry})
         return key.id
 
     def promote(self, key_id: str) -> None:
@@ -79,65 +86,57 @@ class KeyFile(KeySource):
             KeyringError: there is no such key.
         """
         with self._alone():
-            _, entries = self._read()
-            if key_id not in entries:
-                raise KeyringError(f"the keyring {str(self.path)!r} has no key {key_id!r}")
-            self._write(key_id, entries)
+            found = self._read()
+            self._check(key_id, found.entries)
+            self._write(key_id, found.entries)
 
-    def generate(self) -> tuple[Key, dict[str, object]]:
+    def remove(self, key_id: str) -> None:
+        """Forget the key *key_id*, durably; nothing that it sealed opens from now on.
+
+        Raises:
+            KeyringError: there is no such key, or it is the one that seals.
+        """
+        with self._alone():
+            found = self._read()
+            self._check(key_id, found.entries)
+            if key_id == found.primary:
+                raise KeyringError(f"the key {key_id!r} seals; let another one do that first: `strongroom keys rotate`")
+            self._write(found.primary, {id_: entry for id_, entry in found.entries.items() if id_ != key_id})
+
+    def generate(self) -> tuple[Key, Mapping[str, object]]:
         """A new key, and what is written into the file of it."""
         key = Key.generate()
-        return key, {"secret": base64.b64encode(key.secret).decode(), "created": key.created}
+        return key, plain(key)
 
     def reveal(self, entry: Mapping[str, object]) -> bytes:
-        """The secret of the key that *entry* was written for."""
-        if set(entry) - {"created"} != {"secret"}:
-            raise ValueError
-        return base64.b64decode(str(entry["secret"]), validate=True)
+        """The secret of the key that *entry* was written for.
 
-    def _key_of(self, id_: str, entry: Mapping[str, object]) -> Key:
-        created = entry.get("created")
+        Raises:
+            ValueError: the entry is not one that `generate` gave.
+            KeyringError: its secret cannot be had.
+        """
+        return revealed(entry)
+
+    @property
+    def _what(self) -> str:
+        return f"the keyring {str(self.path)!r}"
+
+    def _check(self, key_id: str, entries: Entries) -> None:
+        if key_id not in entries:
+            raise KeyringError(f"{self._what} has no key {key_id!r}")
+
+    def _read(self) -> KeyText:
         try:
-            key = Key(self.reveal(entry), created if isinstance(created, datetime) else None)
-        except (ValueError, binascii.Error, KeyringError) as exc:
-            if isinstance(exc, KeyringError) and type(self) is not KeyFile:
-                raise
-            raise KeyringError(f"the key {id_!r} in {str(self.path)!r} is damaged; restore it from a backup") from None
-        if key.id != id_:
-            raise KeyringError(
-                f"the key {id_!r} in {str(self.path)!r} is not the key of that name; restore it from a backup"
-            )
-        return key
-
-    def _read(self) -> tuple[str, _Entries]:
-        """The id of the primary, and the entries, the oldest first."""
-        import tomllib  # where keys come from elsewhere, nobody needs it
-
-        path = self.path
-        try:
-            with path.open("rb") as file:
-                _check_permissions(path, os.fstat(file.fileno()))
-                document = tomllib.load(file)
+            with self.path.open("rb") as file:
+                _check_permissions(self.path, os.fstat(file.fileno()))
+                data = file.read()
         except FileNotFoundError:
             raise
         except OSError as exc:
-            raise KeyringError(f"the keyring {str(path)!r} cannot be read: {exc.strerror}") from exc
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-            # The parser's message quotes the line, and the line may be a secret.
-            raise KeyringError(f"the keyring {str(path)!r} is damaged; restore it from a backup") from None
-        if document.get("version") != 1:
-            raise KeyringError(
-                f"the keyring {str(path)!r} has a version that this strongroom does not know; upgrade it"
-            )
-        entries, primary = document.get("keys"), document.get("primary")
-        if not isinstance(entries, dict):
-            entries = {}
-        whole = set(document) == {"version", "primary", "keys"} and primary in entries
-        if not whole or not all(isinstance(entry, dict) for entry in entries.values()):
-            raise KeyringError(f"the keyring {str(path)!r} is damaged; restore it from a backup")
-        return str(primary), entries
+            raise KeyringError(f"{self._what} cannot be read: {exc.strerror}") from exc
+        return KeyText.read(data, self._what, "restore it from a backup")
 
-    def _write(self, primary: str, entries: _Entries, *, replace: bool = True) -> None:
+    def _write(self, primary: str, entries: Entries, *, replace: bool = True) -> None:
         """Write the file, whole or not at all; if it is not to be replaced, the first of two writers wins."""
         path = self.path
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
@@ -146,7 +145,7 @@ class KeyFile(KeySource):
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                    file.write(_text(primary, entries))
+                    file.write(written(self.heading, primary, entries))
                     file.flush()
                     os.fsync(file.fileno())
                 if replace:
@@ -159,7 +158,7 @@ class KeyFile(KeySource):
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as exc:
-            raise KeyringError(f"the keyring {str(path)!r} cannot be made: {exc.strerror}") from exc
+            raise KeyringError(f"{self._what} cannot be made: {exc.strerror}") from exc
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -167,12 +166,12 @@ class KeyFile(KeySource):
         try:
             descriptor = os.open(self.path.parent, os.O_RDONLY)
         except OSError as exc:
-            raise KeyringError(f"the keyring {str(self.path)!r} cannot be changed: {exc.strerror}") from exc
+            raise KeyringError(f"{self._what} cannot be changed: {exc.strerror}") from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         except FileNotFoundError:
-            raise KeyringError(f"the keyring {str(self.path)!r} is gone; restore it from a backup") from None
+            raise KeyringError(f"{self._what} is gone; restore it from a backup") from None
         finally:
             os.close(descriptor)
 
@@ -182,25 +181,6 @@ def _check_permissions(path: Path, status: os.stat_result) -> None:
         raise KeyringError(f"others may read the keyring {str(path)!r}; close it: chmod 600 {str(path)!r}")
     if status.st_uid not in {os.geteuid(), 0}:
         raise KeyringError(f"the keyring {str(path)!r} belongs to another user; copy it and set STRONGROOM_HOME")
-
-
-def _text(primary: str, entries: _Entries) -> str:
-    lines = [
-        "# The keys of this project. Whoever has them can open everything; without them nothing can be opened.",
-        f'version = 1\nprimary = "{primary}"',
-    ]
-    for id_, entry in entries.items():
-        lines += ["", f"[keys.{id_}]", *(f"{name} = {_value(value)}" for name, value in entry.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # What we write into an entry is base64 or an id of a key service: quotes and backslashes are somebody's doing.
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or set(value) & set('"\\'):
-        raise KeyringError("the keyring has an entry that strongroom did not write; it was left as it is")
-    return f'"{value}"'
 
 
 def _fsync_folders(folder: Path) -> None:

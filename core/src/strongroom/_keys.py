@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is a key, and what is a place that keys come from?"""
+"""What is a key, and what is a set of them?"""
 
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import blake3
 import msgspec
@@ -18,7 +17,7 @@ from strongroom.errors import KeyringError
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["KEY_ID_SIZE", "Key", "KeySet", "KeySource", "SupportsRotation", "bind"]
+__all__ = ["KEY_ID_SIZE", "Key", "KeySet", "bind"]
 
 KEY_ID_SIZE = 8
 _SECRET_SIZE = 32
@@ -90,40 +89,3 @@ class KeySet:
     def __post_init__(self) -> None:
         if self.primary not in {key.id for key in self.keys}:
             raise KeyringError("a keyring needs at least one key, and one of them to seal with")
-
-
-class KeySource(ABC):
-    """Where the keys of a project come from. Hashable, and equal to a source of the same keys.
-
-    A source is pickled, so that other processes fetch the keys for themselves; a key never is.
-    """
-
-    id: str
-
-    @abstractmethod
-    def load(self) -> KeySet:
-        """The keys.
-
-        Raises:
-            KeyringError: they cannot be had; the message holds nothing of them.
-        """
-
-    def create(self) -> None:  # noqa: B027  # most sources are filled by somebody else
-        """Make a first key if there is none, where that is what the source is for."""
-
-    def stamp(self) -> object:
-        """Something that changes whenever `load` would give others; cheap."""
-        return None
-
-
-@runtime_checkable
-class SupportsRotation(Protocol):
-    """A source that can be given a new key."""
-
-    def add(self) -> str:
-        """Make a key that opens and does not seal yet, durably; returns its id."""
-        ...
-
-    def promote(self, key_id: str) -> None:
-        """Let the key *key_id* seal from now on, durably; the one that did goes on opening."""
-        ...

@@ -18,8 +18,9 @@ from strongroom.errors import BrokenPluginError, MissingPluginError, PluginConfl
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
-    from strongroom.abc import Backend, Codec, Executor, ResultHandler, Serializer
+    from strongroom.abc import Backend, Codec, Executor, KeySource, ResultHandler, Serializer
 
 __all__ = ["PluginInfo", "Plugins", "entry_points", "installed_plugins"]
 
@@ -70,7 +71,7 @@ class _Offers(Generic[T]):
                 raise PluginConflictError(self.kind, id_, self.by_id[id_][0], plugin)
 
 
-_KINDS = ("serializer", "codec", "handler", "backend", "executor", "command")
+_KINDS = ("serializer", "codec", "handler", "backend", "executor", "key-source", "command")
 
 
 class _Registration:
@@ -95,6 +96,9 @@ class _Registration:
 
     def executor(self, id_: str, factory: Callable[[], Executor]) -> None:
         self._add("executor", id_, factory)
+
+    def key_source(self, id_: str, factory: Callable[[str, Path], KeySource]) -> None:
+        self._add("key-source", id_, factory)
 
     def command(self, id_: str, target: str) -> None:
         self._add("command", id_, target)
@@ -186,6 +190,10 @@ class Plugins:
     def executor(self, id_: str) -> Executor:
         """A new executor of this id."""
         return self._get("executor", id_)()  # type: ignore[operator, no-any-return]  # what Register.executor took
+
+    def key_source(self, id_: str, url: str, home: Path) -> KeySource:
+        """A place of this id that keys come from."""
+        return self._get("key-source", id_)(url, home)  # type: ignore[operator, no-any-return]  # as above
 
     def commands(self) -> dict[str, str]:
         """Subcommands that plugins offer: name -> ``module:attribute``."""

@@ -29,6 +29,7 @@ __all__ = [
     "Backend",
     "Egress",
     "Found",
+    "Keys",
     "Masked",
     "Plugins",
     "Results",
@@ -88,6 +89,20 @@ class Backend(_Section, frozen=True):
     """Empty means a database file under the home."""
 
 
+_Descriptor: TypeAlias = Annotated[int, msgspec.Meta(ge=3)]
+
+
+class Keys(_Section, frozen=True):
+    """Where the keys of the project come from."""
+
+    source: str = "file"
+    """``file``, ``environment``, ``descriptor``, or the id of a plugin's key source."""
+    url: str = ""
+    """What a plugin's key source is told, such as the name of a key in a key service."""
+    descriptor: _Descriptor = 3
+    """The number under which the program that started this one opened the keys."""
+
+
 class Masked(_Section, frozen=True):
     """What the plugin ``masked`` blots out, beside what it knows by itself."""
 
@@ -139,6 +154,7 @@ class Settings(_Section, frozen=True):
     plugins: Plugins
     backend: Backend
     egress: Egress
+    keys: Keys
     masked: Masked
     limits: Mapping[str, int]
     """Tag -> how many tasks that have it may run at once, in all processes that share the backend."""
@@ -152,7 +168,15 @@ class Settings(_Section, frozen=True):
 
 
 SECTIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType(
-    {"results": Results, "tasks": Tasks, "plugins": Plugins, "backend": Backend, "egress": Egress, "masked": Masked}
+    {
+        "results": Results,
+        "tasks": Tasks,
+        "plugins": Plugins,
+        "backend": Backend,
+        "egress": Egress,
+        "keys": Keys,
+        "masked": Masked,
+    }
 )
 LIMITS = "limits"
 STORAGE = "storage"
@@ -167,6 +191,7 @@ _EXPECTED: Mapping[object, str] = MappingProxyType(
     {
         str: "a string",
         _Limit: "a whole number from 1",
+        _Descriptor: "a whole number from 3",
         _Options: "a table of options",
         bool: "true or false",
         bool | None: "true or false",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from strongroom._held_keys import KEYRING_VARIABLE, EnvironmentKeys
 from strongroom._settings import (
     LIMITS,
     PREFIX,
@@ -23,6 +24,7 @@ from strongroom._settings import (
     Backend,
     Egress,
     Found,
+    Keys,
     Masked,
     Plugins,
     Results,
@@ -55,7 +57,14 @@ def load(env: Mapping[str, str], cwd: Path) -> Settings:
     found: dict[str, Found] = {}
     for source in (from_file(cwd, "strongroom.toml"), from_file(cwd, "pyproject.toml"), _from_env(env, cwd)):
         found.update(source)
-    return _settings(found, env)
+    settings = _settings(found, env)
+    if KEYRING_VARIABLE in env and settings.keys.source != EnvironmentKeys.id:
+        # Whoever puts keys there wants them to be used.
+        raise SettingsError(
+            f"{KEYRING_VARIABLE} has keys, and keys.source is not {EnvironmentKeys.id!r}: "
+            f"set STRONGROOM_KEYS_SOURCE={EnvironmentKeys.id}, or take the variable away"
+        )
+    return settings
 
 
 def load_file(path: Path, env: Mapping[str, str]) -> Settings:
@@ -80,6 +89,7 @@ def _settings(found: Mapping[str, Found], env: Mapping[str, str]) -> Settings:
         plugins=msgspec.convert(_section("plugins", found), Plugins),
         backend=msgspec.convert(_section("backend", found), Backend),
         egress=msgspec.convert(_section("egress", found), Egress),
+        keys=msgspec.convert(_section("keys", found), Keys),
         masked=msgspec.convert(_section("masked", found), Masked),
         limits=MappingProxyType(msgspec.convert(limits, dict[str, int])),
         storage=MappingProxyType(msgspec.convert(storage, dict[str, dict[str, object]])),
@@ -125,7 +135,7 @@ def _user_home(env: Mapping[str, str]) -> Path:
 
 def _from_env(env: Mapping[str, str], cwd: Path) -> Iterator[tuple[str, Found]]:
     for name, text in env.items():
-        if not name.startswith(PREFIX) or name.startswith(_OF_TESTS):
+        if not name.startswith(PREFIX) or name.startswith(_OF_TESTS) or name == KEYRING_VARIABLE:
             continue
         key = VARIABLES.get(name)
         if key is None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from strongroom._keys import KeySet
+
 __all__ = [
     "Backend",
     "Codec",
@@ -27,6 +29,7 @@ __all__ = [
     "Envelope",
     "Executor",
     "JSONValue",
+    "KeySource",
     "Lease",
     "ResultHandler",
     "Serializer",
@@ -35,6 +38,7 @@ __all__ = [
     "SupportsDelete",
     "SupportsExists",
     "SupportsLeases",
+    "SupportsRotation",
     "SupportsTrial",
 ]
 
@@ -339,3 +343,57 @@ class Executor(ABC):
         Raises:
             RuntimeError: the executor is not open.
         """
+
+
+class KeySource(ABC):
+    """Where the keys of a project come from. Hashable, and equal to a source of the same keys.
+
+    A source is pickled, so that other processes fetch the keys for themselves; a key never is.
+    """
+
+    id: str
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where that is, in a few words and with no secret in them: ``strongroom keys show`` prints it."""
+
+    @abstractmethod
+    def load(self) -> KeySet:
+        """The keys, as a `strongroom.keyring.KeySet`.
+
+        Raises:
+            KeyringError: they cannot be had; the message holds nothing of them.
+        """
+
+    def create(self) -> None:  # noqa: B027  # most sources are filled by somebody else
+        """Make a first key if there is none, where that is what the source is for."""
+
+    def stamp(self) -> object:
+        """Something that changes whenever `load` would give others; cheap."""
+        return None
+
+
+@runtime_checkable
+class SupportsRotation(Protocol):
+    """A source whose keys can be changed. Each change is durable when the call returns, whole or not at all."""
+
+    def add(self) -> str:
+        """Make a key that opens and does not seal yet; returns its id."""
+        ...
+
+    def promote(self, key_id: str) -> None:
+        """Let the key *key_id* seal from now on; the one that did goes on opening.
+
+        Raises:
+            KeyringError: there is no such key.
+        """
+        ...
+
+    def remove(self, key_id: str) -> None:
+        """Forget the key *key_id*; nothing that it sealed opens from now on.
+
+        Raises:
+            KeyringError: there is no such key, or it is the one that seals.
+        """
+        ...

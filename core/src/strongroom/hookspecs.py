@@ -13,8 +13,9 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from strongroom.abc import Backend, Codec, Executor, ResultHandler, Serializer
+    from strongroom.abc import Backend, Codec, Executor, KeySource, ResultHandler, Serializer
 
 __all__ = ["PROJECT", "Register", "hookimpl", "hookspec"]
 
@@ -45,6 +46,12 @@ class Register(Protocol):
 
     def executor(self, id_: str, factory: Callable[[], Executor]) -> None:
         """Offer an executor for ``flow.run(executor="id")``."""
+
+    def key_source(self, id_: str, factory: Callable[[str, Path], KeySource]) -> None:
+        """Offer a place that keys come from, for the setting ``keys.source``.
+
+        *factory* gets the setting ``keys.url``, and the home, a folder that it may keep a file in.
+        """
 
     def disposition(self, field: str, disposition: str) -> None:
         """Have *field* of documents leave no looser than by *disposition*: ``token``, ``seal`` or ``drop``.

@@ -18,8 +18,9 @@ import blake3
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 
+from strongroom._held_keys import KEYRING_VARIABLE, DescriptorKeys, EnvironmentKeys, lend_keys, take_lent_keys
 from strongroom._key_file import KeyFile
-from strongroom._keys import KEY_ID_SIZE, Key, KeySet, KeySource, SupportsRotation, bind
+from strongroom._keys import KEY_ID_SIZE, Key, KeySet, bind
 from strongroom.errors import KeyringError, SealError
 
 if TYPE_CHECKING:
@@ -27,17 +28,22 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from strongroom.abc import KeySource
+
 __all__ = [
     "KEYRING_FILE",
+    "KEYRING_VARIABLE",
     "LINK_SIZE",
     "SEAL_OVERHEAD",
+    "DescriptorKeys",
+    "EnvironmentKeys",
     "Key",
     "KeyFile",
     "KeySet",
-    "KeySource",
     "Keyring",
-    "SupportsRotation",
     "bind",
+    "lend_keys",
+    "take_lent_keys",
 ]
 
 KEYRING_FILE = "keyring.toml"

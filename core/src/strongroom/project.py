@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from strongroom import _settings_loading
 from strongroom._egress import Gate, open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, SecretHandler, StoredHandler
+from strongroom._key_choice import key_source
 from strongroom._links import Chain, Links, known_head, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
@@ -27,7 +28,7 @@ from strongroom._references import BackendReferences
 from strongroom.abc import ResultHandler, Slot
 from strongroom.documents import LogDocument, RunDocument
 from strongroom.errors import SealError
-from strongroom.keyring import KEYRING_FILE, Keyring
+from strongroom.keyring import Keyring
 from strongroom.results import Chain as ValueChain
 from strongroom.results import Result, ResultStore
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from strongroom._settings import Settings
-    from strongroom.abc import Backend, Envelope, Serializer
+    from strongroom.abc import Backend, Envelope, KeySource, Serializer
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
@@ -85,9 +86,23 @@ class Project:
         return installed_plugins(self.settings.plugins.allow)
 
     @cached_property
+    def key_source(self) -> KeySource:
+        """Where the keys come from, by the settings; nothing is made or fetched.
+
+        Raises:
+            MissingPluginError: no plugin brings the source that the settings name.
+        """
+        return key_source(self.settings)
+
+    @cached_property
     def keyring(self) -> Keyring:
-        """The keys; made on first use."""
-        return Keyring.open_or_create(self.home / KEYRING_FILE)
+        """The keys; where they lie in a file of the home, they are made on first use.
+
+        Raises:
+            KeyringError: they cannot be had.
+            MissingPluginError: no plugin brings the source that the settings name.
+        """
+        return Keyring.from_source(self.key_source)
 
     def with_keyring(self, keyring: Keyring) -> Project:
         """The same project with other keys, such as some that are good for a trial only."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from strongroom import _record, _rewriting
+from strongroom import _key_choice, _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
 from strongroom._garbage import Collected, Collecting, Garbage, Marks, References, RunReferences
 from strongroom._mapped import MappedFiles
@@ -30,7 +30,7 @@ from strongroom.errors import (
     SettingsError,
     StorageError,
 )
-from strongroom.keyring import KEYRING_FILE, Keyring
+from strongroom.keyring import Keyring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -92,7 +92,7 @@ class ResultStore:
         place = as_place(storage)
         if keyring is None or allow is None or plugins is None or require_encryption is None or suite is None:
             settings = load_settings(os.environ, Path.cwd())
-            keyring = keyring or Keyring.open_or_create(settings.home / KEYRING_FILE)
+            keyring = keyring or Keyring.from_source(_key_choice.key_source(settings))
             allow = settings.results.allow if allow is None else allow
             suite = suite or settings.results.suite
             plugins = plugins or installed_plugins(settings.plugins.allow)

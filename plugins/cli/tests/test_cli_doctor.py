@@ -222,6 +222,20 @@ def test_keys_that_cannot_be_used_are_said_and_what_needs_none_is_well(
     assert says in told(done)["keys"][1]
 
 
+def test_keys_that_are_in_no_file_are_tried_where_they_are(copy_of_lived: Terminal) -> None:
+    file = copy_of_lived.home / "keyring.toml"
+    given = {"STRONGROOM_KEYS_SOURCE": "environment", "STRONGROOM_KEYRING": file.read_text()}
+    file.unlink()
+
+    well = told(copy_of_lived.run("doctor", "--json", **given))["keys"]
+    missing = copy_of_lived.run("doctor", "--json", STRONGROOM_KEYS_SOURCE="environment")
+
+    assert well[0] == "ok"
+    assert "from the variable STRONGROOM_KEYRING" in well[1]
+    only_these_are_bad(missing, "keys")
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("mode", "state", "says"),
     [(0o755, "failed", "chmod -R go="), (0o777, "failed", "others may write"), (0o700, "ok", "for you alone")],

@@ -85,6 +85,46 @@ def test_a_damaged_result_is_named_and_left_alone(copy_of_lived: Terminal) -> No
     assert place.read_bytes() == damaged
 
 
+def test_keys_in_the_environment_are_used_and_shown_without_their_secrets(copy_of_lived: Terminal) -> None:
+    text = (copy_of_lived.home / "keyring.toml").read_text()
+    secrets = secrets_of(copy_of_lived)
+    (copy_of_lived.home / "keyring.toml").unlink()
+    given = {"STRONGROOM_KEYS_SOURCE": "environment", "STRONGROOM_KEYRING": text}
+
+    shown_there = copy_of_lived.run("keys", "show", **given)
+
+    assert shown_there.lines[-1] == "from the variable STRONGROOM_KEYRING"
+    for arguments in (["keys", "show", "--json"], ["show", "last"], ["run", "flows.py:good"], ["verify", "last"]):
+        done = copy_of_lived.run(*arguments, **given)
+        assert done.code == 0
+        assert not [secret for secret in secrets if secret in done.out + done.err]
+    assert not (copy_of_lived.home / "keyring.toml").exists()
+    without = copy_of_lived.run("show", "last", STRONGROOM_KEYS_SOURCE="environment")
+    assert without.code == 1
+    assert without.err.count("\n") == 1
+    assert "set it to the text of a keyring.toml" in without.err
+
+
+def test_keys_in_a_place_that_cannot_be_written_are_not_rotated_and_the_way_out_works(terminal: Terminal) -> None:
+    assert terminal.run("keys", "show").code == 0
+    path = terminal.home / "keyring.toml"
+    text = path.read_text()
+    aside = terminal.folder / "aside"
+    aside.mkdir()
+    path.rename(aside / "keyring.toml")
+
+    refused = terminal.run("keys", "rotate", STRONGROOM_KEYS_SOURCE="environment", STRONGROOM_KEYRING=text)
+
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "STRONGROOM_KEYS_SOURCE=file STRONGROOM_HOME=DIR" in refused.err
+    assert not path.exists()
+    rotated = terminal.run("keys", "rotate", STRONGROOM_KEYS_SOURCE="file", STRONGROOM_HOME=str(aside))
+    assert rotated.code == 0
+    newer = {"STRONGROOM_KEYS_SOURCE": "environment", "STRONGROOM_KEYRING": (aside / "keyring.toml").read_text()}
+    assert len(json.loads(terminal.run("keys", "show", "--json", **newer).out)["keys"]) == 2
+
+
 def test_a_key_that_does_not_seal_yet_rewrites_nothing(terminal: Terminal) -> None:
     done = terminal.run("keys", "rotate", "--stage", "--rewrite")
 

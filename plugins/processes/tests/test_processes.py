@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, ResultStore, hookimpl, task
+from strongroom import Flow, ResultStore, _held_keys, hookimpl, task
 from strongroom.documents import StateDocument
 from strongroom.errors import DefinitionError, NotSupportedError
+from strongroom.keyring import Key
 from strongroom.project import Project
 from strongroom.states import Failed
 from strongroom_processes._worker import Worker
@@ -65,6 +66,11 @@ def zeros(size: int) -> bytes:
 @task
 def length(value: bytes) -> int:
     return len(value)
+
+
+@task
+def seen_variables() -> list[str]:
+    return sorted(os.environ)
 
 
 @pytest.fixture
@@ -210,6 +216,36 @@ def test_no_key_crosses_the_pipe(isolated: Path, messages: list[bytes], tmp_path
     assert str(isolated / "keyring.toml").encode() in seen
     assert key["secret"].encode() not in seen
     assert base64.b64decode(key["secret"]) not in seen
+
+
+@pytest.mark.parametrize("source", ["environment", "descriptor"])
+def test_keys_that_only_this_process_has_are_lent_to_workers(
+    source: str, isolated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, messages: list[bytes]
+) -> None:
+    key = Key.generate()
+    text = f'version = 1\nprimary = "{key.id}"\n[keys.{key.id}]\nsecret = "{base64.b64encode(key.secret).decode()}"\n'
+    given, taken = os.pipe()
+    os.set_inheritable(given, True)
+    os.write(taken, text.encode())
+    os.close(taken)
+    monkeypatch.setattr(_held_keys, "_held", {})
+    monkeypatch.setenv("STRONGROOM_KEYS_SOURCE", source)
+    monkeypatch.setenv("STRONGROOM_KEYS_DESCRIPTOR", str(given))
+    if source == "environment":
+        monkeypatch.setenv("STRONGROOM_KEYRING", text)
+        os.close(given)
+    kept = zeros.copy(result_serializer="pickle", result_storage=tmp_path / "kept", cache_result_in_memory=False)
+    with Flow("a flow") as flow:
+        last = length(kept(10))
+        variables = seen_variables(upstream_tasks=[last])
+
+    states = flow.run(executor="processes").result
+
+    assert states[last].result == 10
+    assert "STRONGROOM_KEYRING" not in states[variables].result
+    assert not (isolated / "keyring.toml").exists()
+    # Lent through a pipe, they are in none of the messages that are pickled.
+    assert not [message for message in messages if key.secret in message or key.secret.hex().encode() in message]
 
 
 def test_a_value_that_is_not_to_stay_in_memory_does_not_cross_the_pipe(messages: list[bytes], tmp_path: Path) -> None:

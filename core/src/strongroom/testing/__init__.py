@@ -10,8 +10,8 @@ pytest.register_assert_rewrite(
     *(
         f"strongroom.testing.{name}"
         for name in (
-            *("_backends", "_codecs", "_executor_tasks", "_executors", "_handlers", "_leases", "_serializers"),
-            "_storages",
+            *("_backends", "_codecs", "_executor_tasks", "_executors", "_handlers", "_key_sources", "_leases"),
+            *("_serializers", "_storages"),
         )
     ),
 )
@@ -20,6 +20,7 @@ from strongroom.testing._backends import BackendTests  # noqa: E402
 from strongroom.testing._codecs import CodecTests  # noqa: E402
 from strongroom.testing._executors import ExecutorTests  # noqa: E402
 from strongroom.testing._handlers import ResultHandlerTests  # noqa: E402
+from strongroom.testing._key_sources import KeySourceTests  # noqa: E402
 from strongroom.testing._leases import LeaseTests  # noqa: E402
 from strongroom.testing._same import difference  # noqa: E402
 from strongroom.testing._serializers import SerializerTests  # noqa: E402
@@ -30,6 +31,7 @@ __all__ = [
     "BackendTests",
     "CodecTests",
     "ExecutorTests",
+    "KeySourceTests",
     "LeaseTests",
     "ResultHandlerTests",
     "SerializerTests",

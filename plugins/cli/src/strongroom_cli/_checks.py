@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from strongroom.abc import SupportsTrial
 from strongroom.errors import NotFoundError, StrongroomError
-from strongroom.keyring import KEYRING_FILE, Key, Keyring, bind
+from strongroom.keyring import Key, KeyFile, Keyring, bind
 from strongroom.project import Project
 from strongroom.secret import known_secrets
 from strongroom_cli._paths import local_path
@@ -120,22 +120,27 @@ def _open_to_others(home: Path, mode: int) -> str:
 
 
 def _private_files(home: Path) -> Iterator[Path]:
-    for pattern in (KEYRING_FILE, "strongroom.db*", "heads", "logs", "logs/*"):
+    for pattern in ("keyring*.toml", "strongroom.db*", "heads", "logs", "logs/*"):
         yield from (path for path in home.glob(pattern) if not path.is_symlink())
 
 
 def _keys(project: Project) -> tuple[_State, str]:
-    file = project.home / KEYRING_FILE
-    if not file.exists():
+    source = project.key_source
+    if isinstance(source, KeyFile) and not source.path.exists():
         if _was_used(project.home):
-            return "failed", f"{file} is gone, and what was kept cannot be read without it; restore it from a backup"
+            return (
+                "failed",
+                f"{source.path} is gone, and what was kept cannot be read without it; restore it from a backup",
+            )
         return "ok", "there are none yet; the first run makes them"
     keyring = project.keyring
     message, context = secrets.token_bytes(32), bind("doctor")
     if keyring.open(keyring.seal(message, context), context) != message:
-        return "failed", f"the key {keyring.primary} does not open what it seals; restore {file} from a backup"
+        what = f"the key {keyring.primary} does not open what it seals"
+        return "failed", f"{what}; restore the keys in {source.place} from a backup"
     count = len(keyring.ids)
-    return "ok", f"{count} key{'s' * (count > 1)}; {keyring.primary} seals, and opens what it sealed"
+    whence = "" if source.id == KeyFile.id else f" from {source.place}"
+    return "ok", f"{count} key{'s' * (count > 1)}{whence}; {keyring.primary} seals, and opens what it sealed"
 
 
 def _was_used(home: Path) -> bool:

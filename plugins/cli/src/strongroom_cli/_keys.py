@@ -6,14 +6,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from strongroom.abc import SupportsRotation
 from strongroom.errors import StorageError, StrongroomError
-from strongroom.keyring import Keyring, SupportsRotation
 from strongroom.project import Project
 from strongroom_cli._errors import FAILED, CommandError, printable
 from strongroom_cli._output import Output, print_json
 
 if TYPE_CHECKING:
-    from strongroom.keyring import KeySource
+    from strongroom.abc import KeySource
+    from strongroom.keyring import Keyring
 
 __all__ = ["rewrite", "rotate", "show"]
 
@@ -23,16 +24,17 @@ _EVERY = 100
 def show(*, as_json: bool) -> None:
     """Print the ids of the keys, the newest first, and never a secret."""
     keyring = Project.open().keyring
+    source = _source(keyring)
     rows = [(id_, keyring.created(id_), _use(keyring, id_)) for id_ in reversed(_by_age(keyring))]
     if as_json:
         keys = [{"id": id_, "created": at.isoformat() if at else None, "use": use} for id_, at, use in rows]
-        print_json({"source": _place(keyring.source), "primary": keyring.primary, "keys": keys})
+        print_json({"source": source.id, "place": source.place, "primary": keyring.primary, "keys": keys})
         return
     output = Output()
     output.table(
         ("key", "made", "use"), [(id_, f"{at:%Y-%m-%d %H:%M} UTC" if at else "-", use) for id_, at, use in rows]
     )
-    output.line(f"from {_place(keyring.source)}")
+    output.line(f"from {printable(source.place)}")
 
 
 def rotate(storage: str | None, *, stage: bool, with_rewrite: bool, as_json: bool) -> None:
@@ -47,9 +49,7 @@ def rotate(storage: str | None, *, stage: bool, with_rewrite: bool, as_json: boo
         )
     project = Project.open()
     before = project.keyring
-    source = before.source
-    if not isinstance(source, SupportsRotation):
-        raise CommandError(f"the keys come from {_place(source)}, which strongroom does not change; add one there")
+    source = _changeable(_source(before))
     order = _by_age(before)
     waiting = order[order.index(before.primary) + 1 :]
     # Readers first: a key is durable where they find it before anything is sealed with it.
@@ -102,8 +102,7 @@ def _rewrite(project: Project, storage: str | None, *, as_json: bool, more: dict
 
 
 def _by_age(keyring: Keyring) -> list[str]:
-    source = keyring.source
-    return [key.id for key in source.load().keys] if source is not None else list(reversed(keyring.ids))
+    return [key.id for key in _source(keyring).load().keys]
 
 
 def _use(keyring: Keyring, key_id: str) -> str:
@@ -113,8 +112,16 @@ def _use(keyring: Keyring, key_id: str) -> str:
     return "opens, waits to seal" if order.index(key_id) > order.index(keyring.primary) else "opens"
 
 
-def _place(source: KeySource | None) -> str:
-    if source is None:
+def _source(keyring: Keyring) -> KeySource:
+    if keyring.source is None:
         raise StrongroomError("the keys of this project are in no place that others could look at")
-    path = getattr(source, "path", None)
-    return source.id if path is None else f"{source.id} {path}"
+    return keyring.source
+
+
+def _changeable(source: KeySource) -> SupportsRotation:
+    if isinstance(source, SupportsRotation):
+        return source
+    raise CommandError(
+        f"the keys come from {source.place}, which strongroom cannot change; put their text into DIR/keyring.toml, run "
+        "the same with STRONGROOM_KEYS_SOURCE=file STRONGROOM_HOME=DIR, and put the new text where the old one was"
+    )

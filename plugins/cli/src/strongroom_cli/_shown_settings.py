@@ -19,7 +19,17 @@ HIDDEN = "***"
 """What stands in the place of a secret."""
 
 # What these hold is a word, a number, a path or the name of something; a setting that is new here is not shown.
-_PLAIN = ("home", "results.", "tasks.", "plugins.", "egress.", "limits.", "backend.id")
+_PLAIN = (
+    "home",
+    "results.",
+    "tasks.",
+    "plugins.",
+    "egress.",
+    "limits.",
+    "backend.id",
+    "keys.source",
+    "keys.descriptor",
+)
 # What is shorter would be found in half of all words.
 _SHORTEST = 4
 
@@ -58,7 +68,7 @@ def shown_url(url: str) -> str:
 
 def secrets_in(project: Project) -> frozenset[str]:
     """What of the settings must not be repeated, whoever quotes it: passwords in URLs, and the options of storages."""
-    found = set(_passwords(project.settings.backend.url))
+    found = {*_passwords(project.settings.backend.url), *_passwords(project.settings.keys.url)}
     for url, options in project.settings.storage.items():
         found.update(_passwords(url), _texts(options))
     return frozenset(text for text in found if len(text) >= _SHORTEST)
@@ -95,7 +105,7 @@ def _shown(project: Project, key: str) -> str:
     value = _value(project, key)
     if value is None or value in ("", (), {}):
         return "-"
-    if key in {"backend.url", "results.storage"}:
+    if key in {"backend.url", "keys.url", "results.storage"}:
         return shown_url(str(value))
     if isinstance(value, Mapping):
         return ", ".join(sorted(value))  # the names of the options

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from loky.backend import get_context
 
 from strongroom.errors import TransferError, WorkerDiedError
+from strongroom.keyring import lend_keys, take_lent_keys
 from strongroom_processes._pickling import dumps, loads
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 _PATIENCE = 5.0
+# What stands before keys. Pickles, which are all other messages, begin with another byte.
+_KEYS = b"K"
 # Processes are started and buried one at a time: multiprocessing looks after all of them whenever one starts.
 _one_at_a_time = threading.Lock()
 
@@ -44,6 +47,7 @@ class Worker:
             self._process.start()
         theirs.close()
         their_lifeline.close()
+        self._lent = b""
         self._death = _death_notice(self._process.pid, self._process.sentinel)
 
     @property
@@ -63,6 +67,7 @@ class Worker:
             WorkerDiedError: the process died before it answered.
         """
         try:
+            self._lend()
             self._pipe.send_bytes(message)
             wait([self._pipe, self._death])
             if self._pipe.poll():
@@ -70,6 +75,13 @@ class Worker:
         except (EOFError, OSError):
             pass
         raise WorkerDiedError(self._bury())
+
+    def _lend(self) -> None:
+        """Give the process the keys that only this one has; the pipe is the one way to it that nobody else has."""
+        lent = lend_keys()
+        if lent != self._lent:
+            self._pipe.send_bytes(_KEYS + lent)
+            self._lent = lent
 
     def kill(self) -> None:
         """End the process, whatever it is doing; returns before it has ended."""
@@ -134,7 +146,11 @@ def _serve(pipe: Connection, lifeline: Connection) -> None:
     # Nobody asks any more, or nobody is there to hear the answer.
     with contextlib.suppress(EOFError, OSError):
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            message = pipe.recv_bytes()
+            if message.startswith(_KEYS):
+                take_lent_keys(message.removeprefix(_KEYS))
+            else:
+                pipe.send_bytes(_answer(message))
 
 
 def _follow(lifeline: Connection) -> None:
