@@ -9,7 +9,7 @@ import io
 import os
 import pickle
 import stat
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, get_args
 
 import fsspec
 import pytest
@@ -96,6 +96,17 @@ def test_the_first_line_can_be_read_by_a_person_and_names_nothing(store: ResultS
     assert rest.startswith(b"'my secret'")
     assert b"secret" not in first
     assert b"my-key" not in first
+
+
+def test_a_suite_is_the_default_if_its_text_is(tmp_path: Path, store: ResultStore, serializer: Literal) -> None:
+    same: Any = str(b"blake3", "ascii")  # an object of its own, as what comes from another process is
+    elsewhere = ResultStore(
+        tmp_path / "results", serializer=serializer, keyring=KEYRING, allow=(), suite=same, plugins=Plugins({})
+    )
+
+    elsewhere.write([1], "key")
+
+    assert store.read("key").result == [1]
 
 
 @pytest.mark.parametrize("suite", get_args(Suite))

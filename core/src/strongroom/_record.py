@@ -19,6 +19,7 @@ import binascii
 import hmac
 import io
 import struct
+import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 
@@ -90,6 +91,11 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """For a cached result: a token for each input or parameter -> a keyed fingerprint of its value."""
     wrapped: str = ""
     """For an encrypted payload: its data key, wrapped by the keyring, in base64."""
+
+    def __post_init__(self) -> None:
+        # msgspec leaves out what *is* the default; the same text from another process is only equal to it, and the line
+        # would be another one than what is read again.
+        msgspec.structs.force_setattr(self, "suite", sys.intern(self.suite))
 
 
 _encode_header = msgspec.json.Encoder().encode
