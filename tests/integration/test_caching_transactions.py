@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, OpenTransaction, State, ThreadExecutor, current_transaction, task, transaction
+from strongroom import (
+    Flow,
+    OpenTransaction,
+    State,
+    ThreadExecutor,
+    context,
+    current_transaction,
+    signals,
+    task,
+    transaction,
+    unmapped,
+)
 from strongroom.caching import INPUTS, TASK_SOURCE
 from strongroom.errors import DefinitionError, NotSupportedError
+from strongroom.project import Project
+from strongroom.triggers import manual_only
 
 from .conftest import a_task, states_of
 
@@ -243,6 +257,164 @@ def test_a_run_that_is_stopped_rolls_back() -> None:
         flow.run()
 
     assert heard == ["rollback"]
+
+
+class Resumed:
+    """A flow of four tasks in a transaction; what stands in the way of the third one can be chosen."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.heard: list[str] = []
+        self.interrupted = False
+        self.pauses = False
+
+    def flow(self) -> Flow:
+        def first(x: int) -> int:
+            self.calls.append("first")
+            current_transaction().set("x", x)
+            return x
+
+        def each(x: int) -> int:
+            self.calls.append(f"each {x}")
+            return x * 10
+
+        def third(x: list[int]) -> int:
+            if self.interrupted:
+                self.interrupted = False
+                raise KeyboardInterrupt
+            if self.pauses and not context.resume:
+                raise signals.PAUSE
+            self.calls.append("third")
+            return sum(x)
+
+        with Flow("flow") as flow, transaction(key="resumed") as made:
+            one = a_task(first, cache_policy=INPUTS)(1)
+            many = a_task(each, cache_policy=INPUTS).map([1, 2], upstream_tasks=[unmapped(one)])
+            a_task(third, cache_policy=INPUTS)(many)
+        made.on_commit(lambda opened: self.heard.append(f"commit {opened.get('x', 'gone')}"))
+        made.on_rollback(lambda opened: self.heard.append(f"rollback {opened.get('x', 'gone')}"))
+        return flow
+
+    def all_cached(self) -> bool:
+        """True if a new run finds all results."""
+        self.pauses = False
+        states = {each.name: state for each, state in states_of(self.flow().run()).items()}
+        children = states["each"].map_states  # type: ignore[attr-defined]  # a Mapped state
+        return all(state.is_cached() for state in (states["first"], *children, states["third"]))
+
+
+def last_run() -> str:
+    with closing(Project.open().open_backend()) as backend:
+        return backend.runs(limit=1)[0]
+
+
+def test_a_transaction_stays_open_while_one_of_its_tasks_is_paused() -> None:
+    group = Resumed()
+    group.pauses = True
+
+    assert group.flow().run().is_running()
+    assert group.heard == []
+    assert group.flow().resume(last_run()).is_successful()
+
+    assert group.calls == ["first", "each 1", "each 2", "third"]
+    # What was set in another process is not there any more.
+    assert group.heard == ["commit gone"]
+    assert group.all_cached()
+    assert group.calls == ["first", "each 1", "each 2", "third"]
+
+
+def test_a_transaction_that_was_rolled_back_by_an_interrupt_starts_over_when_the_run_is_resumed() -> None:
+    group = Resumed()
+    group.interrupted = True
+
+    with pytest.raises(KeyboardInterrupt):
+        group.flow().run()
+    assert group.heard == ["rollback 1"]
+    assert group.flow().resume(last_run()).is_successful()
+
+    assert group.calls == ["first", "each 1", "each 2", "first", "each 1", "each 2", "third"]
+    assert group.heard == ["rollback 1", "commit 1"]
+    assert group.all_cached()
+
+
+def test_what_ran_again_after_a_rollback_is_not_undone_by_it_a_second_time() -> None:
+    group = Resumed()
+    group.interrupted = group.pauses = True
+
+    with pytest.raises(KeyboardInterrupt):
+        group.flow().run()
+    assert group.flow().resume(last_run()).is_running()
+    group.calls.clear()
+    assert group.flow().resume(last_run()).is_successful()
+
+    assert group.calls == ["third"]
+    assert group.all_cached()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["committed", "rolled back"])
+def test_a_transaction_that_has_ended_stays_as_it_is_in_a_resumed_run(fails: bool) -> None:
+    heard: list[str] = []
+
+    def flow() -> Flow:
+        with Flow("flow") as made:
+            with transaction(key="ended") as group:
+                ends = a_task(lambda: 1 // (not fails), name="ends", cache_policy=TASK_SOURCE)()
+            a_task(lambda: 1, name="after", trigger=manual_only)(upstream_tasks=[ends])
+        group.on_commit(lambda _: heard.append("commit"))
+        group.on_rollback(lambda _: heard.append("rollback"))
+        return made
+
+    flow().run()
+    flow().resume(last_run())
+
+    assert heard == ["rollback" if fails else "commit"]
+
+
+def test_a_value_that_was_set_before_a_resumption_is_not_taken_for_none() -> None:
+    @task
+    def makes() -> None:
+        current_transaction().set("table", "a table")
+
+    @task(trigger=manual_only)
+    def uses() -> object:
+        return current_transaction().get("table")
+
+    def flow() -> Flow:
+        with Flow("flow") as made, transaction():
+            uses(upstream_tasks=[makes()])
+        return made
+
+    flow().run()
+    again = flow()
+    state = states_of(again.resume(last_run()))[again.get_task("uses")]
+
+    assert isinstance(state.result, NotSupportedError)
+    assert "may have been set before the run was resumed" in str(state.result)
+
+
+def test_a_flow_that_is_copied_or_taken_in_keeps_its_transactions() -> None:
+    calls: list[int] = []
+
+    def build(added: bool) -> Flow:
+        with Flow("flow") as made, transaction(key="copied"):
+            one = a_task(lambda: calls.append(1), name="one", cache_policy=INPUTS)()
+        if added:
+            other = Flow("flow")
+            other.update(made)
+            other.update(made)
+            return other
+        made.replace(one, a_task(lambda: calls.append(2), name="two", cache_policy=INPUTS))
+        return made.copy()
+
+    for added in (False, True):
+        flow = build(added)
+        assert len(flow.transactions) == 1
+        flow.run()
+        assert states_of(flow.run())[flow.tasks[0]].is_cached()
+    assert calls == [2, 1]
+    with pytest.raises(DefinitionError, match="two transactions of the flow 'flow' have the key 'copied'"):  # noqa: SIM117
+        with flow, transaction(key="copied"):
+            a_task(lambda: 1, name="another")()
 
 
 def test_a_mapped_task_counts_with_all_its_children() -> None:

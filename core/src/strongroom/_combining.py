@@ -38,12 +38,16 @@ def add_all(graph: Graph, other: Graph, stand_ins: Mapping[Task, Task]) -> None:
         for key, value in other.constants(task).items():
             if graph.constants(receiver).get(key, graph) is not value:
                 graph.set_constant(receiver, key, value)
+    for each in (theirs.among(stand_ins) for theirs in other.transactions):
+        if not any(each.is_same(ours) for ours in graph.transactions):
+            graph.transactions.append(each)
 
 
 def wiring(graph: Graph) -> tuple[object, ...]:
     """What is equal for two graphs of the same tasks if these get the same inputs and decide alike."""
     constants = {(task, key, id(value)) for task in graph.tasks for key, value in graph.constants(task).items()}
-    return set(graph.tasks), {_ends(edge) for edge in graph.edges}, constants, set(graph.reference_tasks)
+    groups = {(each.key, each.tasks) for each in graph.transactions}
+    return set(graph.tasks), {_ends(edge) for edge in graph.edges}, constants, set(graph.reference_tasks), groups
 
 
 def _ends(edge: Edge) -> tuple[object, ...]:

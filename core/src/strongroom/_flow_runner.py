@@ -84,19 +84,28 @@ class FlowRunner:
                         stack.enter_context(self._crew)
                     # The last one to open is the first to close: then none of our threads waits for it any more.
                     stack.enter_context(self._executor)
+                    self._go_on()
                     self._run_jobs()
-                # What is only stopped here is resumed as another run of the engine, which this cannot reach.
-                self._transactions.stop()
+                final = self._final_state()
+                if final.is_finished():
+                    # Nobody will go on with it. Of a run that waits, somebody may.
+                    self._transactions.stop()
             except BaseException as exc:
                 self._stop(state, exc, handlers)
                 raise
-            return self._change(state, self._final_state(), handlers)
+            return self._change(state, final, handlers)
 
     def _make_jobs(self, tasks: tuple[Task, ...]) -> dict[Task, Job]:
         jobs = {task: self._begin.job(task) for task in tasks}
         for task, job in jobs.items():
             job.connect({edge: jobs[edge.upstream] for edge in self._graph.edges_to(task)})
         return jobs
+
+    def _go_on(self) -> None:
+        """Let the transactions know what was finished before."""
+        if self._graph.transactions:
+            finished = {task: job.state for task, job in self._jobs.items() if job.state.is_finished()}
+            self._transactions.go_on(self._begin.transactions, finished)
 
     def _run_jobs(self) -> None:
         # The first ones only: whatever waits is made ready by what it waits for, so that nobody goes through them all.

@@ -352,6 +352,7 @@ class Graph:
             watcher.extend(task for task in other.tasks if task not in self)
         self._tasks, self._upstream, self._downstream = other._tasks, other._upstream, other._downstream
         self._constants, self._reference_tasks = other._constants, other._reference_tasks
+        self.transactions = other.transactions
 
     def _same(self, edge: Edge, mapped: bool) -> Edge:  # noqa: FBT001  # as the edge has it
         if edge.mapped == mapped:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from strongroom._graph import current_graph
 from strongroom.errors import DefinitionError, NotSupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -64,7 +65,24 @@ class transaction:  # noqa: N801  # it reads as a word of the flow
         cached = next((task.name for task in self.tasks if task.is_cached), None)
         if cached is not None and self.key is None:
             raise DefinitionError(f"the task {cached!r} is cached, so the transaction around it needs a key")
+        if self.key is not None and any(each.key == self.key for each in self._graph.transactions):
+            raise DefinitionError(
+                f"two transactions of the flow {self._graph.name!r} have the key {self.key!r}, so that one would make "
+                "the results of the other invisible; give each a key of its own"
+            )
         self._graph.transactions.append(self)
+
+    def among(self, stand_ins: Mapping[Task, Task]) -> transaction:
+        """This one, with the tasks that stand in for its own in another flow."""
+        if stand_ins.keys().isdisjoint(self.tasks):
+            return self
+        other = copy.copy(self)
+        other.tasks = tuple(stand_ins.get(task, task) for task in self.tasks)
+        return other
+
+    def is_same(self, other: transaction) -> bool:
+        """True if both group the same tasks under one key."""
+        return (self.key, self.tasks) == (other.key, other.tasks)
 
     def on_commit(self, hook: Hook) -> Hook:
         """Call *hook* with the `OpenTransaction` once the results are visible. Usable as a decorator."""

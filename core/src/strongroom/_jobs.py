@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from strongroom._result import NoResult, Result
+from strongroom._transactions import Earlier
 from strongroom.errors import DefinitionError
 from strongroom.states import Mapped, Pending, State, Success
 
@@ -131,12 +132,14 @@ class Beginning:
         start_tasks: the only tasks to start, with all that follows from them; None starts all.
         part: the tasks that the run goes through; None is all.
         find_child: gives the state of a child that *states* does not have.
+        transactions: what became of the run's transactions.
     """
 
     states: Mapping[tuple[str, int], tuple[State, int]] = field(default_factory=dict)
     start_tasks: frozenset[Task] | None = None
     part: frozenset[Task] | None = None
     find_child: Callable[[Task, int], State] = _fresh_child
+    transactions: Earlier = field(default_factory=Earlier)
 
     def job(self, task: Task) -> Job:
         """The job of *task*, as it stands before the run."""

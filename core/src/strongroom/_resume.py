@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,10 @@ from strongroom._handlers import StoredHandler
 from strongroom._jobs import Beginning, Gathered
 from strongroom._policy import FIELDS, NAMES
 from strongroom._result import NoResult, Result
+from strongroom._transactions import STOPPED, Earlier, label_of
 from strongroom.documents import RunDocument, StateDocument
 from strongroom.errors import NotResumableError, RecordedError, StrongroomError, UnknownRunError
+from strongroom.results import Receipt
 from strongroom.states import (
     STATE_TYPES,
     Failed,
@@ -28,7 +30,7 @@ from strongroom.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from strongroom._graph import Edge, Graph
     from strongroom._policy import Policy
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Record", "beginning", "check_policy", "read_record"]
 
 _Place = tuple[str, int]
+_RUN = ("", -1)
 # A run that ended in one of these has nothing left to do.
 _ENDED = frozenset({"Success", "Failed"})
 # A task run that ended in one of these was kept from ending otherwise: it is to be run again.
@@ -55,6 +58,12 @@ class Record:
     last: Mapping[_Place, StateDocument]
     sequences: Mapping[_Place, int]
     """How many documents there are of each task run."""
+    cache_keys: Mapping[_Place, str]
+    """Under which key the result of each task run was looked for, and is kept."""
+    ended: frozenset[str]
+    """The labels of the transactions that came to their end."""
+    undone: Mapping[str, Mapping[_Place, int]]
+    """The labels of those that start over, and how many documents there were of each task run when that was decided."""
 
 
 def read_record(run_id: str, documents: Iterable[Document]) -> Record:
@@ -67,6 +76,9 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
     run: RunDocument | None = None
     last: dict[_Place, StateDocument] = {}
     sequences: dict[_Place, int] = {}
+    keys: dict[_Place, str] = {}
+    ended: set[str] = set()
+    undone: dict[str, Mapping[_Place, int]] = {}
     for document in documents:
         place = (document.task, document.map_index)
         sequences[place] = document.sequence + 1
@@ -74,14 +86,22 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
             run = document
         elif isinstance(document, StateDocument) and not _was_called_off(last.get(place), document):
             last[place] = document
+            if document.cache is None:
+                continue
+            if place != _RUN:
+                keys[place] = document.cache.key
+            elif document.cache.reason == STOPPED:
+                undone[document.cache.key] = dict(sequences)
+            else:
+                ended.add(document.cache.key)
     if not sequences:
         raise UnknownRunError(run_id)
     if run is None:
         raise NotResumableError(run_id, "its beginning is not recorded")
-    ended = last.pop(("", -1), None)
-    if ended is not None and ended.type in _ENDED:
-        raise NotResumableError(run_id, f"it has ended, in the state {ended.type}; start a new run")
-    return Record(run, last, sequences)
+    state = last.pop(_RUN, None)
+    if state is not None and state.type in _ENDED:
+        raise NotResumableError(run_id, f"it has ended, in the state {state.type}; start a new run")
+    return Record(run, last, sequences, keys, frozenset(ended), undone)
 
 
 def _was_called_off(waiting: StateDocument | None, document: StateDocument) -> bool:
@@ -106,6 +126,8 @@ def check_policy(run: RunDocument, policy: Policy, keyring: Keyring) -> None:
 
 def beginning(graph: Graph, tasks: tuple[Task, ...], run: Run, record: Record) -> Beginning:
     """Where *run* goes on: finished tasks are left alone, unless somebody needs a result that nobody kept."""
+    record = _without_undone(graph, record)
+    grouped = {task for each in graph.transactions for task in each.tasks}
     states: dict[_Place, tuple[State, int]] = {}
     children: dict[str, list[_Place]] = {}
     for place in record.last:
@@ -113,7 +135,7 @@ def beginning(graph: Graph, tasks: tuple[Task, ...], run: Run, record: Record) -
             children.setdefault(place[0], []).append(place)
     for task in tasks:
         for place in [(task.slug, -1), *children.get(task.slug, ())]:
-            restored = _restore(task, run, place[1], record.last.get(place))
+            restored = _restore(task, run, place[1], record.last.get(place), may_search=task not in grouped)
             if restored is not None:
                 states[place] = restored
         _restore_mapped(task, run, record, sorted(children.get(task.slug, ())), states)
@@ -126,17 +148,44 @@ def beginning(graph: Graph, tasks: tuple[Task, ...], run: Run, record: Record) -
 
     def find_child(task: Task, index: int) -> State:
         # How many children there are is not known before their task is mapped again.
-        found = None if (task.slug, index) in record.last else _restore(task, run, index, None)
+        is_known = (task.slug, index) in record.last
+        found = None if is_known else _restore(task, run, index, None, may_search=task not in grouped)
         return Pending() if found is None else found[0]
 
-    return Beginning(left, find_child=find_child)
+    staged = {task: dict(_staged(task, record, left)) for task in grouped}
+    return Beginning(left, find_child=find_child, transactions=Earlier(record.ended, staged))
 
 
-def _restore(task: Task, run: Run, map_index: int, document: StateDocument | None) -> tuple[State, int] | None:
+def _without_undone(graph: Graph, record: Record) -> Record:
+    """*record* without what the tasks of a transaction did that was rolled back since: they begin anew."""
+    last = dict(record.last)
+    for number, each in enumerate(graph.transactions):
+        known = record.undone.get(label_of(graph.transactions, number), {})
+        slugs = {task.slug for task in each.tasks}
+        for place, count in known.items():
+            if place[0] in slugs and record.sequences[place] == count:
+                last.pop(place, None)
+    return replace(record, last=last)
+
+
+def _staged(task: Task, record: Record, states: Mapping[_Place, tuple[State, int]]) -> Iterator[tuple[str, Receipt]]:
+    """Under which cache keys results of *task* become visible with its transaction, and where they are."""
+    for place, key in record.cache_keys.items():
+        if place[0] != task.slug or place not in states or not states[place][0].is_successful():
+            continue
+        kept = record.last[place].result
+        if kept is not None and kept.handler == StoredHandler.id and isinstance(kept.reference, dict):
+            yield key, Receipt(**kept.reference)
+
+
+def _restore(
+    task: Task, run: Run, map_index: int, document: StateDocument | None, *, may_search: bool
+) -> tuple[State, int] | None:
     """The state to go on from; None if the task run is to begin anew."""
     if document is None or document.type in _AGAIN:
-        # Its result may have been kept right before the end, and word of that not have got to the backend.
-        found = _found_in_storage(task, run, map_index)
+        # Its result may have been kept right before the end, and word of that not have got to the backend. In a
+        # transaction that is of no use, since nobody knows what it was to become visible as.
+        found = _found_in_storage(task, run, map_index) if may_search else None
         return None if found is None else (Success("its result was found in storage", result=found), 0)
     kind = STATE_TYPES.get(document.type)
     if kind is None or issubclass(kind, Mapped):

@@ -89,7 +89,7 @@ def _executor(id_: str, project: Project) -> Executor:
     try:
         return built_in[id_]() if id_ in built_in else project.plugins.executor(id_)
     except MissingPluginError as exc:
-        raise CommandError(f"{exc}; built in are {' and '.join(built_in)}") from exc
+        raise CommandError(str(exc)) from exc
 
 
 def _run(flow: Flow, start: Callable[[Backend], State], project: Project, output: Output | None) -> Summary:
