@@ -42,6 +42,20 @@ def test_a_coroutine_is_run_to_its_end_and_sees_the_context(executor: str) -> No
     assert run(look, executor, x=1).result == (1, "look")
 
 
+@EXECUTORS
+@pytest.mark.parametrize("timeout", [None, 60], ids=["no timeout", "a timeout"])
+def test_a_function_that_passes_a_coroutine_on_is_run_to_the_end_of_that(executor: str, timeout: int | None) -> None:
+    async def two(x: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * x
+
+    @task
+    def passes_on(x: int) -> object:
+        return two(x)
+
+    assert run(passes_on.copy(timeout=timeout), executor, x=1).result == 2
+
+
 def test_a_coroutine_runs_where_a_loop_is_running_already() -> None:
     @task
     async def one() -> int:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+
 import pytest
 
 from strongroom import Executor, SyncExecutor, ThreadExecutor
@@ -20,6 +23,24 @@ class TestThreads(ExecutorTests):
     @pytest.fixture
     def executor(self) -> Executor:
         return ThreadExecutor(max_workers=4)
+
+
+def test_what_the_sync_executor_answers_is_a_future_like_any_other() -> None:
+    with SyncExecutor() as executor, ThreadPoolExecutor(1) as pool:
+        held = threading.Event()
+        one, two, other = executor.submit(int, 1), executor.submit(int, 2), pool.submit(held.wait, 60)
+        first = wait([one, two, other], return_when=FIRST_COMPLETED)
+        held.set()
+        seen: list[object] = []
+        one.add_done_callback(seen.append)
+
+        assert first.done == {one, two}
+        assert {each.result() for each in as_completed([one, two, other])} == {1, 2}
+        assert one.done()
+        assert not one.running()
+        assert not one.cancel()
+        assert one.exception() is None
+        assert seen == [one]
 
 
 @pytest.mark.parametrize("number", [0, -1])

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_all
+from types import CoroutineType
 from typing import TYPE_CHECKING
 
 from strongroom.errors import TaskTimeoutError
@@ -32,11 +33,13 @@ def call(function: Callable[..., object], inputs: Mapping[str, object], timeout:
             plain function goes on in the background, as a coroutine that does not end when it is cancelled; the error
             says that.
     """
-    if inspect.iscoroutinefunction(function):
-        return _call_async(function(**inputs), timeout)
-    if timeout is None:
-        return function(**inputs)
-    return _in_thread(lambda: function(**inputs), timeout)
+    # What comes back says whether to wait for it. To ask the function takes longer than most calls, and one that
+    # only passes a coroutine on would not know.
+    if timeout is None or inspect.iscoroutinefunction(function):
+        value = function(**inputs)
+    else:
+        value = _in_thread(lambda: function(**inputs), timeout)
+    return _call_async(value, timeout) if type(value) is CoroutineType else value
 
 
 def _call_async(coroutine: Coroutine[object, object, object], timeout: timedelta | None) -> object:

@@ -18,7 +18,6 @@ from strongroom.documents import DISPOSITIONS, Disposition, ErrorInfo, RunDocume
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from strongroom._masking import Mask
     from strongroom._plugins import Plugins
     from strongroom._policy import Policy
     from strongroom.documents import Document
@@ -64,21 +63,20 @@ class Disposing:
                 self._error_drops |= empty
         self._error_shows = tuple((part, policy[part]) for part in ERROR_PARTS[:2] if policy[part] in _SHOWN)
         self._recorded = _recorded(policy, keyring)
-        # A task has the same token in each of its documents, and its documents come one after the other.
-        self._token = lru_cache(maxsize=_NAMES_AT_ONCE)(keyring.token)
+        # A name comes again with each state of a task. What left in clear has left, whatever a mask would say now; what
+        # it raises is not remembered.
+        self._column = lru_cache(maxsize=_NAMES_AT_ONCE)(self._new_column)
 
     def __call__(self, document: Document) -> Disposed:
         """*document* without what may not leave, and what may be seen of it."""
-        mask = self._plugins.mask if self._plugins.masks else None
-        if mask is not None:
-            document = masked_document(document, mask)
+        if self._plugins.masks:
+            document = masked_document(document, self._plugins.mask)
         document = self._without(document)
         shown = {field: self._open(field, getattr(document, field), how) for field, how in self._shows[type(document)]}
         if isinstance(document, StateDocument) and document.error is not None:
             for part, how in self._error_shows:
                 shown[part] = self._open_part(part, document.error, how)
-        task = self._column("task", document.task, mask)
-        name = self._column("name", document.name, mask)
+        task, name = self._column("task", document.task), self._column("name", document.name)
         return Disposed(document, task, name, {field: value for field, value in shown.items() if value})
 
     def _without(self, document: Document) -> Document:
@@ -101,12 +99,12 @@ class Disposing:
             members=tuple(map(self._without_parts, error.members)),
         )
 
-    def _column(self, field: str, text: str, mask: Mask | None) -> str:
+    def _new_column(self, field: str, text: str) -> str:
         # An empty task is no name: it says that the document is one of the run.
         if not text:
             return text
-        if self._names[field] or (mask is not None and mask(text, field) != text):
-            return self._token("column", field, text)
+        if self._names[field] or (self._plugins.masks and self._plugins.mask(text, field) != text):
+            return self._keyring.token("column", field, text)
         return text
 
     def _open(self, field: str, value: object, how: Disposition) -> object:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextvars
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures._base import FINISHED
 from typing import TYPE_CHECKING
 
 from strongroom.abc import Executor
@@ -20,6 +22,23 @@ __all__ = ["SyncExecutor", "ThreadExecutor"]
 
 _CLOSED = "this executor is not open; use it in a `with` block"
 _IN_USE = "this executor is in use by another run; give each run one of its own"
+
+
+class _Finished(Future[object]):
+    """A future that nobody ever waits for: it is made when the result is there.
+
+    A `Future` makes a lock and a condition for those who wait, which takes longer than all the rest of submitting a
+    task. These share one; what else a finished future has is the same in all of them.
+    """
+
+    _condition = threading.Condition()
+    _state = FINISHED
+    _exception = None
+
+    def __init__(self, result: object) -> None:
+        self._result = result
+        self._waiters = []
+        self._done_callbacks: list[object] = []
 
 
 class SyncExecutor(Executor):
@@ -44,12 +63,12 @@ class SyncExecutor(Executor):
     def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:
         if not self._open:
             raise RuntimeError(_CLOSED)
-        future: Future[object] = Future()
         try:
-            future.set_result(function(*args))
+            return _Finished(function(*args))
         except Exception as exc:  # the future carries whatever the callable raises
+            future: Future[object] = Future()
             future.set_exception(exc)
-        return future
+            return future
 
 
 class ThreadExecutor(Executor):

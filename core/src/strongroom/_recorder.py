@@ -7,7 +7,9 @@ import logging
 import secrets
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from strongroom._error_info import error_info
 from strongroom._links import Links, note_head
@@ -90,30 +92,26 @@ class Recorder:
             EgressError: a plugin did not let it out.
         """
         result = state._result  # noqa: SLF001  # the reference, not the value
-        failure = result.value if result.in_memory else None
-        error_id = _log_error(failure, task) if isinstance(failure, BaseException) else ""
         sequence = self._sequences.get((task, map_index), 0)
-        self._gate.send(
-            StateDocument(
-                run_id=self._run_id,
-                task=task,
-                map_index=map_index,
-                sequence=sequence,
-                name=name,
-                type=type(state).__name__,
-                at=self._clock() // 1000,
-                run_count=run_count,
-                message=state.message,
-                result=_kept(result) if result.serialized else None,
-                error_id=error_id,
-                error=error_info(failure) if isinstance(failure, BaseException) else None,
-                cached_inputs={key: _kept(kept) for key, kept in state.cached_inputs.items() if kept.serialized},
-                start_time=_microseconds(state.start_time) if isinstance(state, (Scheduled, Paused, Queued)) else None,
-                task_run_name=task_run_name,
-                tags=tags,
-                cache=cache,
-            )
+        # What most states have not is added by itself: with more than 15 names, Python makes a dictionary for the call.
+        document = StateDocument(
+            run_id=self._run_id,
+            task=task,
+            map_index=map_index,
+            sequence=sequence,
+            name=name,
+            type=type(state).__name__,
+            at=self._clock() // 1000,
+            run_count=run_count,
+            message=state.message,
+            result=_kept(result) if result.serialized else None,
+            task_run_name=task_run_name,
+            tags=tags,
+            cache=cache,
         )
+        if more := _more(state, result, task):
+            document = msgspec.structs.replace(document, **more)
+        self._gate.send(document)
         # Only now: a document that was not let out leaves no gap.
         self._sequences[task, map_index] = sequence + 1
 
@@ -127,6 +125,20 @@ class Recorder:
         at = self._clock() // 1000
         self._gate.send(LogDocument(run_id=self._run_id, map_index=LOG_INDEX, sequence=sequence, at=at, lines=lines))
         self._sequences["", LOG_INDEX] = sequence + 1
+
+
+def _more(state: State, result: Result, task: str) -> dict[str, Any]:
+    """The fields of a failure, and of a state that will be run again."""
+    fields: dict[str, Any] = {}
+    failure = result.value if result.in_memory else None
+    if isinstance(failure, BaseException):
+        fields |= {"error_id": _log_error(failure, task), "error": error_info(failure)}
+    if state.cached_inputs:
+        kept = {key: _kept(each) for key, each in state.cached_inputs.items() if each.serialized}
+        fields["cached_inputs"] = kept
+    if isinstance(state, (Scheduled, Paused, Queued)):
+        fields["start_time"] = _microseconds(state.start_time)
+    return fields
 
 
 def _microseconds(time: datetime | None) -> int | None:

@@ -92,10 +92,9 @@ class Run:
             DefinitionError: another result of this run is kept under the same key.
         """
         chosen = task.result_handler or self.keeping.result_handler
-        if isinstance(chosen, ResultHandler):
-            return chosen
+        # None first, which it mostly is: to ask an abstract class about it takes longer than all the rest.
         if chosen is not None and chosen != StoredHandler.id:
-            return self.project.handler(chosen)
+            return chosen if isinstance(chosen, ResultHandler) else self.project.handler(chosen)
         storage = task.result_storage or self.keeping.result_storage
         if task.result_storage_key is not None and values is not None:
             key = fill_template(task.result_storage_key, values)

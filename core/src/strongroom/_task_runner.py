@@ -215,6 +215,10 @@ class TaskRunner:
             return False
         return task.result_storage_key is None and not kept.in_memory
 
+    def _values_for_key(self) -> Mapping[str, object]:
+        """What the template for the key of the result may use; nothing if there is none."""
+        return {} if self._task.result_storage_key is None else self._values()
+
     def _values(self) -> dict[str, object]:
         """What templates may use."""
         return {**context.to_dict(), **self._inputs, "parameters": self._run.parameters}
@@ -322,7 +326,7 @@ class TaskRunner:
         """What keeps the result where the task runs; None if nobody does, or the cache, whose turn is held here."""
         if not self._run.keeps(self._task) or (self._cache is not None and self._cache.is_on):
             return None
-        return self._run.handler(self._task, self._values())
+        return self._run.handler(self._task, self._values_for_key())
 
     def _keep(self, value: object) -> State:
         task, run = self._task, self._run
@@ -330,7 +334,7 @@ class TaskRunner:
             if self._cache is not None and self._cache.is_on:
                 result = self._cache.write(value)
             else:
-                result = Result(value, run.handler_for(value, task, self._values()))
+                result = Result(value, run.handler_for(value, task, self._values_for_key()))
                 if run.keeps(task):
                     result = result.serialize(run.slot(task, self._map_index))
         except StrongroomError as exc:
