@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from strongroom import _local_storage
 from strongroom._storage import Entry, Storage, open_storage
-from strongroom.errors import NotFoundError, PermanentStorageError
+from strongroom.errors import NotFoundError, PermanentStorageError, TransientStorageError
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -100,3 +104,75 @@ def test_a_walk_follows_no_links(tmp_path: Path) -> None:
     (tmp_path / "results" / "b").symlink_to(tmp_path / "outside")
 
     assert [entry.key for entry in storage.walk()] == ["a/one"]
+
+
+LARGE = bytes(_local_storage._AHEAD)
+
+
+def test_the_disk_begins_with_a_large_file_while_the_rest_is_still_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+    sync = os.fsync
+
+    def told(descriptor: int) -> None:
+        begun.set()
+        sync(descriptor)
+
+    monkeypatch.setattr(_local_storage.os, "fsync", told)
+    with open_storage(tmp_path / "results").create("key") as file:
+        begun.clear()
+        file.write(LARGE)
+        assert begun.wait(30)
+        file.write(b"the rest")
+
+    assert (tmp_path / "results" / "key").read_bytes() == LARGE + b"the rest"
+
+
+def test_what_the_disk_says_on_the_way_is_not_forgotten_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(tmp_path)
+    _put(storage, "key", b"old")
+    sync = os.fsync
+    errors = [OSError(errno.EIO, "Input/output error")]
+
+    def fails_once(descriptor: int) -> None:
+        # As the kernel does it: the next one is told that all is well.
+        if errors:
+            raise errors.pop()
+        sync(descriptor)
+
+    monkeypatch.setattr(_local_storage.os, "fsync", fails_once)
+    with pytest.raises(TransientStorageError, match="key"):
+        _put(storage, "key", LARGE)
+
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("key", b"old")]
+
+
+def test_a_writer_that_fails_waits_for_the_disk_before_it_closes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(tmp_path)
+    _put(storage, "another")
+    begun, sync = threading.Event(), os.fsync
+    synced: list[int] = []
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        sync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    def write_half() -> None:
+        with storage.create("key") as file:
+            file.write(LARGE)
+            assert begun.wait(30)
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(_local_storage.os, "fsync", slow)
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+
+    assert synced == [len(LARGE)]
+    assert [entry.key for entry in storage.walk()] == ["another"]
+    assert list(storage.leftovers()) == []

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import stat
+import threading
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._storage import Entry, check_key, is_key
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalStorage"]
 
 _SMALL = 1 << 16
+_AHEAD = 8 << 20
+"""So much is written before the disk is asked to begin. A file that is smaller is synced once."""
 # As `create` names them; nothing else that begins with a dot is ours to delete.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
@@ -55,9 +58,8 @@ class LocalStorage:
             file = self._open_new(temporary)
         try:
             with file:
-                yield file
-                with _storage_errors(str(path)):
-                    os.fsync(file.fileno())
+                yield cast("BinaryIO", file)
+                file.sync()
             with _storage_errors(str(path)):
                 os.replace(temporary, path)  # noqa: PTH105  # Path.replace, with no object made
         except BaseException:
@@ -140,7 +142,7 @@ class LocalStorage:
                 raise PermanentStorageError(f"{self._root}/{key}", "a link on its path leads out of the storage")
         return path
 
-    def _open_new(self, path: Path) -> BinaryIO:
+    def _open_new(self, path: Path) -> _RecordFile:
         try:
             return _create_file(path)
         except FileNotFoundError:
@@ -170,6 +172,9 @@ class _RecordFile(io.FileIO):
     def __init__(self, descriptor: int, location: str) -> None:
         super().__init__(descriptor, "wb")
         self._location = location
+        self._unsynced = 0
+        self._syncing: threading.Thread | None = None
+        self._failure: OSError | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
@@ -178,13 +183,53 @@ class _RecordFile(io.FileIO):
             # The system may take less than it is given, above all shortly before a disk is full.
             while rest:
                 rest = rest[super().write(rest) :]
+            self._unsynced += size
+            if self._unsynced >= _AHEAD:
+                self._sync_ahead()
         return size
 
+    def sync(self) -> None:
+        """Return when all that was written is durable."""
+        with _storage_errors(self._location):
+            self._wait()
+            os.fsync(self.fileno())
 
-def _create_file(path: Path) -> BinaryIO:
+    def close(self) -> None:
+        # The number of a descriptor that is closed may be that of another file at once.
+        if self._syncing is not None:
+            self._syncing.join()
+        super().close()
+
+    def _sync_ahead(self) -> None:
+        """Let the disk begin while the rest is still being made: at the end there is less to wait for."""
+        if self._syncing is not None and self._syncing.is_alive():
+            return
+        self._wait()
+        self._unsynced = 0
+        thread = threading.Thread(target=self._sync_in_background, name="strongroom-sync", daemon=True)
+        # Where no further thread can be had, all of it is synced at the end.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._syncing = thread
+
+    def _sync_in_background(self) -> None:
+        try:
+            os.fsync(self.fileno())
+        except OSError as exc:
+            # The system tells of an error once: the sync at the end would be told that all is well.
+            self._failure = exc
+
+    def _wait(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+        if self._failure is not None:
+            raise self._failure
+
+
+def _create_file(path: Path) -> _RecordFile:
     # Nobody else may read a result, whatever the umask says.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return cast("BinaryIO", _RecordFile(descriptor, str(path)))
+    return _RecordFile(descriptor, str(path))
 
 
 def _fsync_folder(path: Path) -> None:
