@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import stat
+import threading
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, get_args
 
 import fsspec
@@ -251,6 +252,58 @@ def test_what_a_failed_write_left_in_a_buffer_goes_nowhere() -> None:
 
     # As Python does it when nobody holds the buffer any more.
     writer.payload.close()
+
+
+def _written(pieces: list[bytes], sink: BinaryIO) -> None:
+    header = _record.Header(chain="literal", object="0" * 32, key=KEYRING.primary, created=0)
+    writer = _record.RecordWriter(sink, header, b"context", KEYRING)
+    try:
+        for piece in pieces:
+            writer.payload.write(piece)
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def test_a_long_record_is_the_same_whether_one_thread_hashes_and_writes_it_or_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces = [bytes([number]) * (1 << 20) for number in range(7)]
+    by_two, by_one = io.BytesIO(), io.BytesIO()
+
+    _written(pieces, by_two)
+    monkeypatch.setattr(_record, "_LONG", 1 << 30)
+    _written(pieces, by_one)
+
+    assert by_two.getvalue() == by_one.getvalue()
+
+
+def test_a_long_record_is_written_although_python_starts_no_threads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    sink = io.BytesIO()
+
+    _written([bytes(1 << 20)] * 7, sink)
+
+    assert len(sink.getvalue()) > 7 << 20
+
+
+def test_a_sink_that_fails_in_the_middle_of_a_long_record_leaves_no_thread_behind() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object, /) -> int:
+            if self.tell() > 5 << 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)  # type: ignore[arg-type]
+
+    before = set(threading.enumerate())
+
+    with pytest.raises(OSError, match="No space"):
+        _written([bytes(1 << 20)] * 7, Full())
+
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -20,6 +20,7 @@ import hmac
 import io
 import struct
 import sys
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 
@@ -32,6 +33,7 @@ from strongroom.keyring import bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from strongroom._mapped import MappedFile
     from strongroom.keyring import Keyring
@@ -58,6 +60,8 @@ _SIZES = struct.Struct("<QQ")
 _TAG_SIZE = 32
 _TRAILER_SIZE = _SIZES.size + _TAG_SIZE
 _BUFFER = 1 << 16
+_LONG = 4 << 20
+"""From here on a payload is hashed by a second thread, while the first one writes."""
 
 
 Suite: TypeAlias = Literal["blake3", "hmac-sha256"]
@@ -125,6 +129,7 @@ class RecordWriter:
         self._hasher = _hasher(keyring, header, context, line)
         self._counter = CountingWriter(self._write)
         self._size = len(line)
+        self._helper: ThreadPoolExecutor | None = None
         sink.write(line)
         self.payload = cast("BinaryIO", io.BufferedWriter(self._counter, _BUFFER))
 
@@ -134,16 +139,42 @@ class RecordWriter:
         payload_size = self._counter.size
         sizes = _SIZES.pack(payload_size, payload_size if decoded_size is None else decoded_size)
         self._hasher.update(sizes)
+        if self._helper is not None:
+            self._helper.shutdown()
         self._sink.write(sizes + self._hasher.digest())
         return payload_size, self._size + payload_size + _TRAILER_SIZE
 
     def abandon(self) -> None:
         """Write nothing more: the record will not be finished."""
         self._counter.discard()
+        if self._helper is not None:
+            self._helper.shutdown()
 
     def _write(self, data: memoryview) -> None:
-        self._hasher.update(data)
-        self._sink.write(data)
+        if self._counter.size < _LONG:
+            self._hasher.update(data)
+            self._sink.write(data)
+            return
+        # Neither of the two holds Python's lock, so that they take as long as the longer one.
+        hashed = self._hash_meanwhile(data)
+        try:
+            self._sink.write(data)
+        finally:
+            if hashed is None:
+                self._hasher.update(data)
+            else:
+                # Only then is the memory the caller's again.
+                hashed.result()
+
+    def _hash_meanwhile(self, data: memoryview) -> Future[object] | None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self._helper is None:
+            self._helper = ThreadPoolExecutor(1, "strongroom-hash")
+        # A thread of the program may go on while Python is shutting down, and get no thread of its own any more.
+        with suppress(RuntimeError):
+            return self._helper.submit(self._hasher.update, data)
+        return None
 
 
 def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
