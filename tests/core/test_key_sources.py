@@ -282,5 +282,7 @@ def test_a_plugin_brings_a_source(monkeypatch: pytest.MonkeyPatch, isolated: Pat
 def test_a_source_that_nobody_brings_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRONGROOM_KEYS_SOURCE", "nobody")
 
-    with pytest.raises(MissingPluginError, match="no key-source is called 'nobody'"):
+    with pytest.raises(
+        MissingPluginError, match="no key-source is called 'nobody'; known here: descriptor, environment, file"
+    ):
         _ = Project.open().keyring

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-OURS = ("arrow", "cli", "compressed", "json", "pickle", "sql")
-HEAVY = {"numpy", "pandas", "polars", "pyarrow", "rich", "sqlalchemy", "typer"}
+OURS = ("arrow", "cli", "compressed", "json", "kms", "pickle", "sql")
+HEAVY = {"boto3", "botocore", "numpy", "pandas", "polars", "pyarrow", "rich", "sqlalchemy", "typer"}
 
 GOOD = """
     from strongroom import Serializer, hookimpl

@@ -30,7 +30,7 @@ CALLS = sorted(name for name in vars(hookspecs.Register) if not name.startswith(
 PLUGINS = sorted(folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists())
 MODULES = sorted(module.name for module in pkgutil.iter_modules(strongroom.__path__) if not module.name.startswith("_"))
 
-ON_REQUEST = {"processes"}
+ON_REQUEST = {"kms", "processes"}
 
 # Where a block ends in what a page prints; no page prints it itself.
 SEPARATOR = "\x1e"

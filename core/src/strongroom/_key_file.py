@@ -61,8 +61,7 @@ class KeyFile(KeySource):
 
     def create(self) -> None:
         if not self.path.exists():
-            key, entry = self.generate()
-            self._write(key.id, {key.id: entry}, replace=False)
+            self._write(*self.first(), replace=False)
 
     def stamp(self) -> object:
         try:
@@ -103,19 +102,24 @@ class KeyFile(KeySource):
                 raise KeyringError(f"the key {key_id!r} seals; let another one do that first: `strongroom keys rotate`")
             self._write(found.primary, {id_: entry for id_, entry in found.entries.items() if id_ != key_id})
 
+    def first(self) -> tuple[str, Mapping[str, Mapping[str, object]]]:
+        """What is written into a new file: the id of the key that seals, and the entry of each key."""
+        key, entry = self.generate()
+        return key.id, {key.id: entry}
+
     def generate(self) -> tuple[Key, Mapping[str, object]]:
         """A new key, and what is written into the file of it."""
         key = Key.generate()
         return key, plain(key)
 
-    def reveal(self, entry: Mapping[str, object]) -> bytes:
-        """The secret of the key that *entry* was written for.
+    def reveal(self, key_id: str, entry: Mapping[str, object]) -> bytes:
+        """The secret of the key *key_id*, which *entry* was written for.
 
         Raises:
             ValueError: the entry is not one that `generate` gave.
             KeyringError: its secret cannot be had.
         """
-        return revealed(entry)
+        return revealed(key_id, entry)
 
     @property
     def _what(self) -> str:

@@ -59,18 +59,18 @@ class KeyText:
             raise KeyringError(damaged)
         return cls(what, way_out, str(primary), entries)
 
-    def keys(self, reveal: Callable[[Entry], bytes]) -> KeySet:
-        """The keys; *reveal* finds the secret in an entry, or raises a ValueError.
+    def keys(self, reveal: Callable[[str, Entry], bytes]) -> KeySet:
+        """The keys; *reveal* finds the secret of an id in its entry, or raises a ValueError.
 
         Raises:
             KeyringError: an entry is damaged, or has a key of another name.
         """
         return KeySet(tuple(self._key(id_, entry, reveal) for id_, entry in self.entries.items()), self.primary)
 
-    def _key(self, id_: str, entry: Entry, reveal: Callable[[Entry], bytes]) -> Key:
+    def _key(self, id_: str, entry: Entry, reveal: Callable[[str, Entry], bytes]) -> Key:
         created = entry.get("created")
         try:
-            secret = reveal(entry)
+            secret = reveal(id_, entry)
         except (ValueError, binascii.Error):
             raise KeyringError(f"the key {id_!r} in {self.what} is damaged; {self.way_out}") from None
         try:
@@ -87,7 +87,7 @@ def plain(key: Key) -> Entry:
     return {"secret": base64.b64encode(key.secret).decode(), "created": key.created}
 
 
-def revealed(entry: Entry) -> bytes:
+def revealed(_id: str, entry: Entry) -> bytes:
     """The secret that `plain` wrote.
 
     Raises:

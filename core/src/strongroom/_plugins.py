@@ -35,14 +35,19 @@ _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _DISTRIBUTIONS = MappingProxyType(
     {
         name: f"strongroom-{name}"
-        for name in ("arrow", "cli", "compressed", "encrypted", "json", "masked", "pickle", "processes", "sql")
+        for name in ("arrow", "cli", "compressed", "encrypted", "json", "kms", "masked", "pickle", "processes", "sql")
     }
 )
 
 
 # What core has itself, without a plugin, for those who ask for what there is not.
 _BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"executor": ("sync", "threads"), "handler": ("json", "null", "secret", "stored"), "backend": ("memory",)}
+    {
+        "executor": ("sync", "threads"),
+        "handler": ("json", "null", "secret", "stored"),
+        "backend": ("memory",),
+        "key-source": ("file", "environment", "descriptor"),
+    }
 )
 
 
