@@ -87,6 +87,31 @@ def test_within_one_run_equal_inputs_share_a_result() -> None:
     assert seen == [1, 2]
 
 
+FACTOR = 2
+
+
+@task(cache_policy=INPUTS + TASK_SOURCE)
+def scaled_by_a_global(x: int) -> int:
+    return x * FACTOR
+
+
+@task
+def change_the_global() -> None:
+    globals()["FACTOR"] = 3
+
+
+def test_what_a_task_uses_counts_as_it_is_when_the_task_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FACTOR", 2)
+    with Flow("flow") as made:
+        before = scaled_by_a_global(5)
+        changed = change_the_global(upstream_tasks=[before])
+        after = scaled_by_a_global(5, upstream_tasks=[changed])
+
+    states = states_of(made.run())
+
+    assert (states[before].result, states[after].result) == (10, 15)
+
+
 def test_alternating_inputs_do_not_evict_each_other(flows: Flows) -> None:
     states = [flows.run(INPUTS, x=x) for x in (1, 2, 1, 2, 1)]
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from strongroom._cache_policies import Part
-from strongroom._fingerprint import canonical
+from strongroom._fingerprint import canonical, uses_nothing
 from strongroom._function_task import FunctionTask
 from strongroom._task import Task
 from strongroom.caching import duration_only
@@ -17,8 +18,9 @@ from strongroom.context import context
 from strongroom.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from strongroom._cache_policies import CachePolicy
     from strongroom._run import Run
     from strongroom.keyring import Keyring
 
@@ -54,13 +56,13 @@ class CacheKey:
             DefinitionError: ``cache_key_fn`` gave something else than a text.
             SerializationError: what the key is made of cannot be told from others.
         """
-        keyring = keyring or run.project.keyring
-        maker = _Maker(task, run, inputs, keyring)
+        maker = _Maker(task, run, inputs, keyring or run.project.keyring)
         parts = maker.key_parts()
         if parts is None:
             return None
+        keyring = maker.keyring
         folder = keyring.cache_key("parts", *_flat(parts))
-        compared = dict(maker.compared_parts())
+        compared = maker.compared_parts()
         if not compared:
             return cls(f"cache/{folder}/{_ANY}", parts, compared)
         fingerprints = {keyring.token("compared", label): each for label, each in compared.items()}
@@ -70,7 +72,7 @@ class CacheKey:
 
 class _Maker:
     def __init__(self, task: Task, run: Run, inputs: Mapping[str, object], keyring: Keyring) -> None:
-        self._keyring = keyring
+        self.keyring = keyring
         self._task = task
         self._run = run
         self._inputs = inputs
@@ -85,38 +87,45 @@ class _Maker:
         if task.cache_key is not None:
             return {"cache_key": self._print(task.cache_key, "cache_key")}
         # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
-        name = {"task": self._keyring.cache_key("name", task.name)}
-        if not task.cache_policy:
-            return {**name, "source": self._source()}
-        return {**name, **dict(self._policy_parts())}
+        parts = {"task": self._once(task.name, lambda: self.keyring.cache_key("name", task.name))}
+        policy = task.cache_policy
+        if not policy or Part.TASK_SOURCE in policy.parts:
+            parts["source"] = self._source()
+        if policy:
+            self._add_policy_parts(policy, parts)
+        return parts
 
-    def _policy_parts(self) -> Iterator[tuple[str, str]]:
-        policy = self._task.cache_policy
-        assert policy is not None  # noqa: S101  # asked before
-        if Part.TASK_SOURCE in policy.parts:
-            yield "source", self._source()
+    def _add_policy_parts(self, policy: CachePolicy, parts: dict[str, str]) -> None:
         if Part.RUN_ID in policy.parts:
-            yield "run", self._print(self._run.id, "run id")
+            parts["run"] = self._print(self._run.id, "run id")
         if Part.INPUTS in policy.parts:
-            yield from self._named("input", {k: v for k, v in self._inputs.items() if k not in policy.left_out})
+            left_out = policy.left_out
+            inputs = {k: v for k, v in self._inputs.items() if k not in left_out} if left_out else self._inputs
+            parts |= self._named("input", inputs)
         if Part.FLOW_PARAMETERS in policy.parts:
-            yield from self._named("parameter", self._run.parameters)
+            parts |= self._named("parameter", self._run.parameters)
 
-    def compared_parts(self) -> Iterator[tuple[str, str]]:
+    def compared_parts(self) -> dict[str, str]:
         validator = self._task.cache_validator or duration_only
+        if validator is duration_only:
+            return {}
+        parts: dict[str, str] = {}
         for kind, values in (("input", self._inputs), ("parameter", self._run.parameters)):
             names = getattr(validator, f"{kind}s", ())
             chosen = values if names is None else {name: values.get(name) for name in names}
-            yield from self._named(kind, chosen)
+            parts |= self._named(kind, chosen)
+        return parts
 
-    def _named(self, kind: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-        for name, value in values.items():
-            yield f"{kind} {name}", self._print(value, f"${{{name}}}")
+    def _named(self, kind: str, values: Mapping[str, object]) -> dict[str, str]:
+        return {f"{kind} {name}": self._print(value, f"${{{name}}}") for name, value in values.items()}
 
     def _source(self) -> str:
         task = self._task
         if isinstance(task, FunctionTask):
-            return self._print(task.run, task.name)
+            function = task.run
+            make = partial(self._print, function, task.name)
+            # What a function uses may have changed since it was last called. One that uses nothing has not changed.
+            return self._once((function, function.__code__), make) if uses_nothing(function) else make()
         # What an instance of a subclass was made with decides what it does as much as its source.
         own = {
             name: self._print(value, f"{task.name}.{name}")
@@ -125,9 +134,19 @@ class _Maker:
         }
         return self._print((type(task), own), task.name)
 
+    def _once(self, what: object, make: Callable[[], str]) -> str:
+        """What *make* answers, which is the same for *what* throughout the run."""
+        run = self._run
+        if self.keyring is not run.project.keyring:
+            return make()
+        known = run.prints.get(what)
+        if known is None:
+            known = run.prints[what] = make()
+        return known
+
     def _print(self, value: object, where: str) -> str:
         foreign = self._run.project.plugins.fingerprint
-        return self._keyring.cache_key("value", canonical(value, where, foreign=foreign))
+        return self.keyring.cache_key("value", canonical(value, where, foreign=foreign))
 
 
 def _flat(pairs: Mapping[str, str]) -> Iterator[str]:

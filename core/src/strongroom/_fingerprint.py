@@ -16,7 +16,7 @@ import struct
 import sys
 import types
 import uuid
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 
 import blake3
 import msgspec
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Foreign: TypeAlias = Callable[[object], bytes | None]
 
-__all__ = ["canonical"]
+__all__ = ["canonical", "uses_nothing"]
 
 _WHO = "the fingerprint"
 _MAX_DEPTH = 100
@@ -286,6 +286,15 @@ class _Encoder:
             return self.value(value, where)
         finally:
             self._seen = seen
+
+
+def uses_nothing(function: object) -> TypeGuard[types.FunctionType]:
+    """True if *function* is its text and nothing else: it has no defaults and no closure, and finds no globals."""
+    if not isinstance(function, types.FunctionType):
+        return False
+    if function.__defaults__ or function.__kwdefaults__ or function.__closure__ or hasattr(function, "__wrapped__"):
+        return False
+    return not any(name in function.__globals__ for name, *_ in global_names(function.__code__))
 
 
 def _given(function: types.FunctionType) -> Iterator[tuple[str, object]]:

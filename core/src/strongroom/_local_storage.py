@@ -73,7 +73,8 @@ class LocalStorage:
     def open(self, key: str) -> tuple[BinaryIO, int]:
         # A link that somebody planted is followed: wherever it leads, only a record of this key is believed.
         place = f"{self._root}/{check_key(key)}"
-        with _storage_errors(place):
+        # No `_storage_errors`, which takes as long as one of the four calls: each cached result is opened here.
+        try:
             # Without waiting: whoever can write to the storage could put a pipe there that nobody ever writes to.
             descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
@@ -86,6 +87,10 @@ class LocalStorage:
                 return io.BytesIO(os.read(descriptor, status.st_size)), status.st_size
             finally:
                 os.close(descriptor)
+        except StorageError:
+            raise
+        except OSError as exc:
+            raise _as_storage_error(exc, place) from exc
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -246,9 +251,13 @@ def _storage_errors(location: str) -> Iterator[None]:
         yield
     except StorageError:
         raise
-    except FileNotFoundError as exc:
-        raise NotFoundError(location) from exc
     except OSError as exc:
-        if (reason := PERMANENT_ERRNO.get(exc.errno or 0)) is not None:
-            raise PermanentStorageError(location, reason) from exc
-        raise TransientStorageError(location, exc) from exc
+        raise _as_storage_error(exc, location) from exc
+
+
+def _as_storage_error(exc: OSError, location: str) -> StorageError:
+    if isinstance(exc, FileNotFoundError):
+        return NotFoundError(location)
+    if (reason := PERMANENT_ERRNO.get(exc.errno or 0)) is not None:
+        return PermanentStorageError(location, reason)
+    return TransientStorageError(location, exc)

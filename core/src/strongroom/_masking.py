@@ -31,21 +31,27 @@ def masked_document(document: Document, mask: Mask) -> Document:
             "parameters": masked_value(document.parameters, mask),
         }
     elif isinstance(document, StateDocument):
-        # Most states have none of these, and two states are written down for each task.
-        if not (document.message or document.error or document.task_run_name or document.tags):
-            return document
-        found = {
-            "message": masked_value(document.message, mask, "message"),
-            "error": None if document.error is None else _masked_error(document.error, mask),
-            "task_run_name": masked_value(document.task_run_name, mask, "task_run_name"),
-            "tags": tuple(mask(tag, "tags") for tag in document.tags),
-        }
+        found = _masked_state(document, mask)
     else:
         return document
     changed = {field: value for field, value in found.items() if value != getattr(document, field)}
     if not changed:
         return document
     return msgspec.structs.replace(document, **changed, withheld=tuple(sorted({*document.withheld, *changed})))
+
+
+def _masked_state(document: StateDocument, mask: Mask) -> dict[str, object]:
+    """The texts that are there: most states have none, and two states are written down for each task."""
+    found: dict[str, object] = {}
+    if document.message:
+        found["message"] = mask(document.message, "message")
+    if document.error is not None:
+        found["error"] = _masked_error(document.error, mask)
+    if document.task_run_name:
+        found["task_run_name"] = mask(document.task_run_name, "task_run_name")
+    if document.tags:
+        found["tags"] = tuple(mask(tag, "tags") for tag in document.tags)
+    return found
 
 
 def masked_value(value: object, mask: Mask, name: str = "") -> object:

@@ -321,7 +321,5 @@ def _line(header: Header) -> bytes:
 def _hasher(keyring: Keyring, header: Header, context: bytes, line: bytes) -> _Hasher:
     key = keyring.tag_key(header.key, _PURPOSES[header.suite])
     hasher: _Hasher = blake3.blake3(key=key) if header.suite == "blake3" else hmac.new(key, digestmod="sha256")
-    hasher.update(_SIZES.pack(len(context), len(line)))
-    hasher.update(context)
-    hasher.update(line)
+    hasher.update(b"".join((_SIZES.pack(len(context), len(line)), context, line)))
     return hasher

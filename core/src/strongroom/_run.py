@@ -57,6 +57,8 @@ class Run:
     runner_handlers: tuple[Callable[..., State | None], ...] = ()
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
+    prints: dict[object, str] = field(default_factory=dict)
+    """Fingerprints of what is the same throughout the run."""
     _handlers: dict[tuple[object, ...], StoredHandler] = field(default_factory=dict)
     _claimed: dict[tuple[str, str], str] = field(default_factory=dict)
 

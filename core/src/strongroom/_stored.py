@@ -36,7 +36,13 @@ class Receipt:
 
     def to_reference(self) -> dict[str, JSONValue]:
         """The reference that leads to the record."""
-        return {field: getattr(self, field) for field in self.__slots__}
+        return {
+            "storage": self.storage,
+            "key": self.key,
+            "object": self.object,
+            "chain": self.chain,
+            "size": self.size,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class TaskCache:
         self._validator = task.cache_validator or duration_only
         self._key = CacheKey.of(task, run, inputs)
         self._held: Held | None = None
-        self._resources = ExitStack()
+        self._resources: ExitStack | None = None
         self._said = ("", False) if self._key else ("cache_key_fn gave no key", False)
         self._told = ("", False)
 
@@ -110,6 +110,7 @@ class TaskCache:
         """
         if self._key is None or self._task.refresh_cache or self._validator is never_use:
             return None
+        self._resources = ExitStack()
         leases = leases_for(self._task, self._run, self._resources)
         if leases is None:
             return None
@@ -151,7 +152,8 @@ class TaskCache:
         held, self._held = self._held, None
         if held is not None:
             held.release()
-        self._resources.close()
+        if self._resources is not None:
+            self._resources.close()
 
     def news(self) -> CacheInfo | None:
         """What was decided, and why; None if that was told before."""
