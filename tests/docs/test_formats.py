@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import blake3
+import numpy as np
 import pytest
 
 from strongroom import Keyring, ResultStore
@@ -28,6 +30,13 @@ def read(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     # Isolated: no package but the standard library is there to import.
     command = [sys.executable, "-I", "-S", str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def run(number: int) -> dict[str, Any]:
+    """What the block of this number on the page defines."""
+    namespace: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[number], namespace)
+    return namespace
 
 
 @pytest.fixture
@@ -71,15 +80,24 @@ def test_the_tag_is_what_the_page_says(tmp_path: Path, suite: Suite) -> None:
     store = ResultStore(tmp_path / "results", serializer="json", keyring=keys, allow=(), suite=suite)
     receipt = store.write({"a": [1, 2]}, "folder/key")
     pytest.importorskip("msgpack")
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    namespace: dict[str, object] = {}
-    exec(code, namespace)
+    namespace = run(0)
     record = Path(store.locate(receipt.key)).read_bytes()
     is_authentic, keyring = namespace["is_authentic"], str(tmp_path / "keyring.toml")
 
-    assert is_authentic(record, receipt.key, keyring)  # type: ignore[operator]  # a function of the page
-    assert not is_authentic(record, "folder/other", keyring)  # type: ignore[operator]
-    assert not is_authentic(record[:64] + b"x" + record[65:], receipt.key, keyring)  # type: ignore[operator]
+    assert is_authentic(record, receipt.key, keyring)
+    assert not is_authentic(record, "folder/other", keyring)
+    assert not is_authentic(record[:64] + b"x" + record[65:], receipt.key, keyring)
+
+
+def test_what_a_list_holds_is_taken_out_as_the_page_says(tmp_path: Path) -> None:
+    keys = Keyring.open_or_create(tmp_path / "keyring.toml")
+    store = ResultStore(tmp_path / "results", serializer="arrow", keyring=keys, allow=())
+    value = [np.arange(3), {"half": np.arange(4) / 2}]
+
+    parts, tree = run(1)["parts_of"](store.read(store.write(value).key).payload().read())
+
+    assert [np.load(io.BytesIO(part)).tolist() for part in parts] == [[0, 1, 2], [0.0, 0.5, 1.0, 1.5]]
+    assert tree == {"is": "list", "items": [0, {"is": "dict", "keys": ["half"], "items": [1]}]}
 
 
 def test_a_script_with_the_library_cryptography_alone_decrypts_a_result_given_its_key(tmp_path: Path) -> None:

@@ -171,10 +171,39 @@ def parquets() -> dict[str, bytes]:
     }
 
 
-HOSTILE = {**gadgets(), **arrays(), **documents(), **tables(), **parquets()}
+def parts(contents: object, *payloads: bytes) -> bytes:
+    """Several payloads in one, as `contents` describes them."""
+    body = b"".join(payload + bytes(-len(payload) % 64) for payload in payloads)
+    told = contents if isinstance(contents, bytes) else json.dumps({"is": "contents", **contents}).encode()  # type: ignore[dict-item]
+    return b"\x93PARTS\x01".ljust(64, b"\0") + body + told + struct.pack("<Q", len(told)) + b"\x93ENDED\x01\x00"
+
+
+def nested() -> dict[str, bytes]:
+    """Lists of tables and arrays that are something else, or that are larger than all there is."""
+    bare, array = pickle.dumps(Gadget()), npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}", bytes(8))
+    one = {"is": "list", "items": [0]}
+    objects, inner = array_of_objects(bare), parts({"sizes": [len(array)], "tree": one}, array)
+    return {
+        "a list with a pickle in it": parts({"sizes": [len(bare)], "tree": one}, bare),
+        "a list with an array of objects in it": parts({"sizes": [len(objects)], "tree": one}, objects),
+        "a list with another payload of parts in it": parts({"sizes": [len(inner)], "tree": one}, inner),
+        "a list of a class": parts({"sizes": [len(array)], "tree": {"is": "os.system", "items": [0]}}, array),
+        "a list of one array many times": parts(
+            {"sizes": [len(array)], "tree": {"is": "list", "items": [0, 0]}}, array
+        ),
+        "a list of exabytes": parts({"sizes": [1 << 60], "tree": one}, array),
+        "a list that is deep": parts(b'{"is":"contents","tree":' + b'{"is":"list","items":[' * 50_000, array),
+        "a list whose contents are endless": parts({"sizes": [1], "tree": one}, array)[:-16] + b"\xff" * 8 + inner[-8:],
+    }
+
+
+HOSTILE = {**gadgets(), **arrays(), **documents(), **tables(), **parquets(), **nested()}
 GOOD: Mapping[str, tuple[object, ...]] = {
     "json": ({"a": (1, 2.5), 3: None},),
-    "arrow": (np.arange(3), pa.table({"a": ["x"]}), pd.DataFrame({"a": [1.5]}), pl.DataFrame({"a": [1]})),
+    "arrow": (
+        *(np.arange(3), pa.table({"a": ["x"]}), pd.DataFrame({"a": [1.5]}), pl.DataFrame({"a": [1]})),
+        [np.arange(3), {"t": pa.table({"a": ["x"]})}],
+    ),
     "arrow.parquet": (pa.table({"a": ["x"]}), pd.DataFrame({"a": [1.5]}), pl.DataFrame({"a": [1]})),
 }
 

@@ -40,7 +40,14 @@ def flights() -> Path:
 
 def assert_same(expected: Any, actual: Any) -> None:  # noqa: ANN401  # of many types
     assert type(actual) is type(expected)
-    if isinstance(expected, np.ndarray):
+    if isinstance(expected, dict):
+        assert list(actual) == list(expected)
+        assert_same(list(expected.values()), list(actual.values()))
+    elif isinstance(expected, list | tuple):
+        assert len(actual) == len(expected)
+        for one, other in zip(expected, actual, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, np.ndarray):
         assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
         # Bytes rather than values, so that NaN is NaN and 0.0 is not -0.0.
         assert actual.tobytes() == expected.tobytes()

@@ -60,13 +60,28 @@ VALUES: dict[str, object] = {
         {"a": [1, None], "s": ["x", None], "e": pl.Series([["u"], None], dtype=pl.List(pl.Enum(["v", "u"])))}
     ),
     "polars-series.arrows": pl.Series("s", [[1], None]),
+    "nested.parts": [
+        np.arange(3, dtype="<i2"),
+        (pa.table({"a": [1, None]}), []),
+        {"train": pd.DataFrame({"x": [1.5]}), "\u6f22": {"$": pl.Series("s", [1])}},
+        pa.array(["x"]),
+    ],
 }
 
 
 class TestArrowIPC(SerializerTests):
     serializer = ArrowIPC()
     values = tuple(VALUES.values())
-    refused = (None, [1], np.array([object()]), pd.DataFrame({"c": [1j]}), pl.LazyFrame({"a": [1]}))
+    refused = (
+        None,
+        [1],
+        [[]],
+        {1: np.ones(1)},
+        [np.ones(1), 1],
+        np.array([object()]),
+        pd.DataFrame({"c": [1j]}),
+        pl.LazyFrame({"a": [1]}),
+    )
 
     @pytest.fixture(autouse=True)
     def _comparison(self, same: Same) -> None:

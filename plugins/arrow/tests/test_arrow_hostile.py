@@ -30,6 +30,7 @@ VALUES = {
         {"f": [1.5, None], "s": ["x", None], "c": pd.Categorical(["u", "v"])},
         index=pd.date_range("2013", periods=2, tz="America/New_York"),
     ),
+    "nested": [np.arange(6, dtype="f4"), ({"t": pa.table({"a": [1, None]})}, [])],
 }
 
 
@@ -77,7 +78,7 @@ def test_changed_bytes_give_a_value_or_an_error_of_ours(name: str, serializer: A
                 found = serializer.load(source)
             except PayloadError:
                 continue
-            assert isinstance(found, np.ndarray | pa.Table | pd.DataFrame)
+            assert isinstance(found, np.ndarray | pa.Table | pd.DataFrame | list)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"PK\x03\x04", b"ARROW1\0\0", pickle.dumps(1)])

@@ -35,6 +35,12 @@ class Source(io.RawIOBase):
     def getbuffer(self):
         return memoryview(self.memory)
 
+def first(value):
+    # A small value of the same kind, so that what is imported for it is not counted.
+    if type(value) is list:
+        return [first(each) for each in value]
+    return first(value["t"]) if type(value) is dict else value[:5]
+
 def peak(reset):
     if reset:
         # What it took to make the value is not the question.
@@ -79,13 +85,14 @@ def extra(what: str) -> int:
         "pa.table({'a': np.ones(N)})",
         "pa.table({'s': pa.array(['some text'] * 2_000_000, pa.large_string())}).slice(1)",
         "pd.DataFrame({'a': np.arange(N)})",
+        "[np.ones(N // 2), {'t': pa.table({'a': np.ones(N // 2)})}]",
         "pl.DataFrame({'s': ['some text that is long'] * 2_000_000})",
     ],
 )
 def test_writing_takes_no_more_than_8_mib_on_top_of_the_value(value: str) -> None:
-    assert extra(f"write(({value})[:5], {value})") < 8 * MIB
+    assert extra(f"write(first({value}), {value})") < 8 * MIB
 
 
-@pytest.mark.parametrize("value", ["np.ones(N)", "pa.table({'a': np.ones(N)})"])
+@pytest.mark.parametrize("value", ["np.ones(N)", "pa.table({'a': np.ones(N)})", "[np.ones(N)]"])
 def test_reading_from_memory_takes_none_on_top_of_it(value: str) -> None:
-    assert extra(f"read(({value})[:5], {value})") < 4 * MIB
+    assert extra(f"read(first({value}), {value})") < 4 * MIB

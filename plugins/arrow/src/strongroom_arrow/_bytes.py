@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["PIECE", "Content", "Pieces", "Replay", "opened"]
+__all__ = ["PIECE", "Content", "Counted", "Pieces", "Replay", "opened"]
 
 PIECE: Final = 1 << 20
 """How much is written at a time. A sink that must copy what it is given copies no more than this."""
@@ -35,6 +35,22 @@ class Pieces:
 
     def flush(self) -> None:
         """Nothing is held back here."""
+
+
+class Counted(Pieces):
+    """The same, for whoever has to know how much was written."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__(sink)
+        self.position = 0
+
+    def write(self, data: ReadableBuffer) -> int:
+        size = super().write(data)
+        self.position += size
+        return size
+
+    def tell(self) -> int:
+        return self.position
 
 
 class Replay:

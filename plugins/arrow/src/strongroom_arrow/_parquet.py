@@ -16,15 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from strongroom_arrow import _layout
-from strongroom_arrow._bytes import Pieces
+from strongroom_arrow._bytes import Counted
 from strongroom_arrow._errors import PARQUET, PayloadError, refusal
 from strongroom_arrow._streams import check_schema, with_own_metadata
 from strongroom_arrow._types import foreign_field, has_dictionary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from _typeshed import ReadableBuffer
 
 __all__ = ["read", "write"]
 
@@ -35,28 +33,12 @@ _MOST_TIMES: Final = 1 << 10
 _IN_ONE_PIECE: Final = ("pyarrow.RecordBatch", "pyarrow.Array")
 
 
-class _Counted(Pieces):
-    """What the Parquet writer writes to, which asks where it is."""
-
-    def __init__(self, sink: BinaryIO) -> None:
-        super().__init__(sink)
-        self._position = 0
-
-    def write(self, data: ReadableBuffer) -> int:
-        size = super().write(data)
-        self._position += size
-        return size
-
-    def tell(self) -> int:
-        return self._position
-
-
 def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], description: _layout.Description) -> None:
     """Write *parts* one by one, each as one group of rows or more."""
     check_schema(schema)
     told = schema.with_metadata({**(schema.metadata or {}), _layout.KEY: _layout.encode(description)})
     _check_comes_back(told)
-    counted, taken = _Counted(sink), 0
+    counted, taken = Counted(sink), 0
     try:
         writer = _writer(counted, told)
         for part in parts:
@@ -97,7 +79,7 @@ def read(content: memoryview) -> tuple[pa.Table, _layout.Description]:
     return with_own_metadata(whole), description
 
 
-def _writer(sink: _Counted | io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
+def _writer(sink: Counted | io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink, schema, version="2.6", compression="none", use_dictionary=False, use_compliant_nested_type=False
     )

@@ -12,18 +12,28 @@ from strongroom_arrow._bytes import opened
 from strongroom_arrow._errors import ID, PARQUET, PayloadError, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from strongroom_arrow._bytes import Content
     from strongroom_arrow._kinds import Kind, Tabular
 
-__all__ = ["ArrowIPC", "Parquet", "keeps", "kind_of"]
+__all__ = ["KEPT", "PARTS", "ArrowIPC", "Parquet", "keeps", "kind_of", "load_one"]
 
 _NPY = b"\x93NUMPY"
 _STREAM = b"\xff\xff\xff\xff"
-_KEPT = "pyarrow tables, batches and arrays, pandas and polars frames and series, and NumPy arrays"
+PARTS = b"\x93PARTS"
+"""What several values in one payload begin with."""
+
+KEPT = "pyarrow tables, batches and arrays, pandas and polars frames and series, and NumPy arrays"
+"""For messages."""
+
 _FRAMES = ("DataFrame", "Series")
+_CONTAINERS = frozenset({dict, list, tuple})
+_QUICK_LOOK = 8
 
 
 class ArrowIPC(Serializer):
-    """Tables and frames as Arrow IPC streams, NumPy arrays as ``.npy`` files.
+    """Tables and frames as Arrow IPC streams, NumPy arrays as ``.npy`` files; and lists, tuples and dicts of these.
 
     A value comes back equal and of the same type, or is refused. Chunks of tables, the memory layout of arrays that
     are not contiguous, and the read-only flag of arrays are not part of a value.
@@ -33,22 +43,18 @@ class ArrowIPC(Serializer):
     zero_copy = True
 
     def dump(self, value: object, sink: BinaryIO) -> None:
-        kind = kind_of(value)
+        kind = _kind_or_container(value)
         if kind is None:
-            raise refusal(f"{type(value).__qualname__} is not one of {_KEPT}; subclasses are not kept")
+            raise refusal(f"{type(value).__qualname__} is not one of {KEPT}; subclasses are not kept")
         kind.dump(value, sink)
 
     def load(self, source: BinaryIO) -> object:
         head, content = opened(source, len(_NPY))
-        if head == _NPY:
-            from strongroom_arrow import _arrays
+        if head == PARTS:
+            from strongroom_arrow import _nested
 
-            return _arrays.load(content)
-        if head.startswith(_STREAM):
-            from strongroom_arrow import _kinds
-
-            return _kinds.load(content)
-        raise PayloadError("it begins neither like an Arrow stream nor like a .npy file")
+            return _nested.load(content)
+        return load_one(head, content)
 
 
 class Parquet(Serializer):
@@ -78,9 +84,26 @@ class Parquet(Serializer):
         return _kinds.made(*_parquet.read(view))
 
 
+def load_one(head: bytes, content: Content) -> object:
+    """The table, frame or array in *content*, which begins with *head*.
+
+    Raises:
+        PayloadError: it is not a whole payload of one.
+    """
+    if head == _NPY:
+        from strongroom_arrow import _arrays
+
+        return _arrays.load(content)
+    if head.startswith(_STREAM):
+        from strongroom_arrow import _kinds
+
+        return _kinds.load(content)
+    raise PayloadError("it begins neither like an Arrow stream nor like a .npy file")
+
+
 def keeps(value: object) -> bool:
     """True if `ArrowIPC` keeps *value* unchanged."""
-    kind = kind_of(value)
+    kind = None if _begins_with_another(value) else _kind_or_container(value)
     if kind is None:
         return False
     try:
@@ -88,6 +111,29 @@ def keeps(value: object) -> bool:
     except SerializationError:
         return False
     return True
+
+
+def _begins_with_another(value: object) -> bool:
+    """True if *value* holds something that is not kept, found without looking further than at what comes first.
+
+    It is asked of every list and dict that somebody returns, and of nearly all this tells.
+    """
+    for _ in range(_QUICK_LOOK):
+        if type(value) not in _CONTAINERS:
+            return kind_of(value) is None
+        items = cast("Mapping[str, object] | Sequence[object]", value)
+        if not items:
+            return False
+        value = next(iter(items.values() if isinstance(items, dict) else items))
+    return False
+
+
+def _kind_or_container(value: object) -> Kind | None:
+    if type(value) not in _CONTAINERS:
+        return kind_of(value)
+    from strongroom_arrow import _nested
+
+    return _nested
 
 
 def kind_of(value: object) -> Kind | None:
