@@ -39,6 +39,12 @@ def _of_extras(distribution: str) -> list[Requirement]:
     return [Requirement(text) for needs in extras.values() for text in needs]
 
 
+def _points(distribution: str) -> dict[str, str]:
+    points = _project(distribution).get("entry-points", {})
+    assert isinstance(points, dict)
+    return dict(points.get("strongroom", {}))
+
+
 def _lowest(requirements: list[Requirement]) -> set[str]:
     return {
         f"{canonicalize_name(need.name)}=={spec.version}"
@@ -80,11 +86,17 @@ def test_what_is_installed_is_the_version_of_the_checkout(distribution: str) -> 
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_a_plugins_folder_entry_point_and_module_have_its_name(name: str) -> None:
-    assert _project(f"strongroom-{name}")["entry-points"] == {"strongroom": {name: f"strongroom_{name}"}}
+    points = _points(f"strongroom-{name}")
+
+    # A second plugin of a distribution is a module of its package, and called like it.
+    assert points.pop(name) == f"strongroom_{name}"
+    assert points == {each: f"strongroom_{name}.{each.removeprefix(f'{name}-')}" for each in points}
 
 
 def test_the_hint_to_install_names_every_plugin_of_the_workspace_and_nothing_else() -> None:
-    assert dict(_DISTRIBUTIONS) == {name: f"strongroom-{name}" for name in PLUGINS}
+    named = {name: distribution for distribution in FOLDERS for name in _points(distribution)}
+
+    assert dict(_DISTRIBUTIONS) == named
 
 
 def test_tox_installs_and_the_import_contracts_see_every_distribution() -> None:

@@ -37,6 +37,7 @@ _DISTRIBUTIONS = MappingProxyType(
         name: f"strongroom-{name}"
         for name in ("arrow", "cli", "compressed", "encrypted", "json", "kms", "masked", "pickle", "processes", "sql")
     }
+    | {"encrypted-uri": "strongroom-encrypted", "masked-uri": "strongroom-masked"}
 )
 
 

@@ -242,7 +242,8 @@ class Project:
     def result(self, kept: KeptResult, document: Document) -> Result:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""
         slot = Slot(document.run_id, kept.task or document.task, document.map_index, kept.field)
-        return Result.from_reference(kept.reference, self._reader(kept), slot)  # type: ignore[arg-type]  # JSON by contract
+        handler = self.reader(kept.handler, kept.reference)
+        return Result.from_reference(kept.reference, handler, slot)  # type: ignore[arg-type]  # JSON by contract
 
     def logs(self, run_id: str, backend: Backend | None = None) -> Iterator[LogLine]:
         """What the tasks of a run logged and printed, in its order: as this machine has it, or else the *backend*.
@@ -258,8 +259,13 @@ class Project:
             if isinstance(document, LogDocument):
                 yield from document.lines
 
-    def _reader(self, kept: KeptResult) -> ResultHandler:
-        if kept.handler == StoredHandler.id and isinstance(kept.reference, Mapping):
+    def reader(self, handler: str, reference: object) -> ResultHandler:
+        """What reads an authentic *reference* that the handler of this id gave.
+
+        Raises:
+            MissingPluginError: there is none of this id.
+        """
+        if handler == StoredHandler.id and isinstance(reference, Mapping):
             # The reference was sealed with our key: the place that it names is one that this project wrote to.
-            return StoredHandler(self.store(str(kept.reference["storage"])))
-        return self.handler(kept.handler)
+            return StoredHandler(self.store(str(reference["storage"])))
+        return self.handler(handler)
