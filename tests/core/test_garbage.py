@@ -265,6 +265,18 @@ def test_a_dry_run_tells_and_changes_nothing(store: ResultStore) -> None:
     assert {entry.key for entry in store.list()} == {"cache/key", of(RUN)}
 
 
+def test_whoever_watches_is_told_what_is_looked_at_and_what_is_deleted(store: ResultStore) -> None:
+    store.write(1, of(RUN))
+    store.write(1, "mine")
+    age(store)
+    store.collect_garbage(Uses([ENDED]))
+    watched: list[str] = []
+
+    store.collect_garbage(Uses([ENDED]), watch=watched.append)
+
+    assert sorted(watched) == ["mine", of(RUN), of(RUN)]
+
+
 def test_when_it_is_not_known_what_is_in_use_nothing_that_could_be_is_deleted(store: ResultStore) -> None:
     store.write(1, "cache/key", expires=NOW - 3 * DAY)
     store.write(1, of(RUN))

@@ -276,9 +276,11 @@ def _sftp_server(port: int, folder: Path, process: subprocess.Popen[bytes]) -> S
     import getpass
 
     (folder / "files").mkdir()
+    known = folder / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
 
     def place(key: str, name: str) -> tuple[str, dict[str, Any]]:
-        options = {"username": getpass.getuser(), "client_keys": [str(folder / key)], "known_hosts": None}
+        options = {"username": getpass.getuser(), "client_keys": [str(folder / key)], "known_hosts": str(known)}
         return f"sftp://127.0.0.1:{port}{folder}/files/{name}", options
 
     return Server(port, lambda name: place("user", name), lambda name: place("stranger", name), processes=[process])

@@ -69,6 +69,8 @@ def test_a_missing_bucket_is_said_to_the_writer(server: servers.Server) -> None:
         _put(storage, "folder/key")
     with pytest.raises(NotFoundError):
         storage.open("folder/key")
+    with pytest.raises(PermanentStorageError, match="no such bucket"):
+        list(storage.walk())
     assert not storage.exists("folder/key")
 
 

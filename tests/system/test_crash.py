@@ -156,34 +156,6 @@ def test_a_disk_that_fails_is_an_error_and_leaves_what_was_there(folder: str, ca
     assert version(a_store(folder)) == 0
 
 
-# All that a commit asks of the system on its way, once it has begun; other calls are part of starting Python.
-CALLS = f"write,fsync,{RENAMES},close,openat,newfstatat,lseek,fcntl,ioctl,unlink"
-
-
-@needs_strace
-@pytest.mark.long
-def test_whichever_call_a_writer_dies_at_the_key_has_one_whole_version_and_the_rest_is_swept(folder: str) -> None:
-    store = a_store(folder)
-    store.write(value(0), KEY)
-    command = mortal_as_a_script("replace_once", folder, "1")
-    log = Path(folder).with_name("calls")
-    subprocess.run(["strace", "-f", "-e", f"trace={CALLS}", "-o", str(log), *command], check=True, timeout=60)
-    lines = [line for line in log.read_text().splitlines() if "(" in line]
-    # From where the temporary file is made on; before that there is nothing that could be half done.
-    first = next(number for number, line in enumerate(lines) if ".tmp" in line)
-    numbers = range(first, len(lines)) if os.environ.get("STRONGROOM_TEST_LONG") else [first, first + 2, len(lines) - 2]
-    names = [line.split("(")[0].split()[-1] for line in lines]
-    for number in numbers:
-        store.write(value(0), KEY)
-        when = names[: number + 1].count(names[number])
-        strace = ["strace", "-f", "-o", "/dev/null", "-e", f"inject={names[number]}:signal=SIGKILL:when={when}"]
-        subprocess.run([*strace, *command], capture_output=True, check=False, timeout=60)
-        assert version(store) in {0, 1}
-        assert keys_and_leftovers(folder)[0] - {"garbage/mark"} == {KEY}
-        store.collect_garbage(grace=timedelta(0))
-        assert keys_and_leftovers(folder)[1] == set()
-
-
 @needs_strace
 @pytest.mark.parametrize("how", ["signal=SIGKILL", "error=EIO"])
 def test_what_is_not_durable_is_not_acknowledged_although_it_is_whole(folder: str, how: str) -> None:

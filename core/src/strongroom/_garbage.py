@@ -115,6 +115,7 @@ class Collecting:
         grace: how old everything must be, in microseconds.
         dry_run: whether to delete nothing and to write nothing.
         tell: called with each piece of garbage, after it was deleted.
+        watch: called with each key before it is looked at, or deleted.
     """
 
     def __init__(
@@ -126,12 +127,14 @@ class Collecting:
         grace: int,
         dry_run: bool,
         tell: Callable[[Garbage], object],
+        watch: Callable[[str], object],
     ) -> None:
         self._store = store
         self._storage = storage
         self._grace = grace
         self._dry_run = dry_run
         self._tell = tell
+        self._watch = watch
         self._now = now
         self._deleted = self._size = self._damaged = 0
 
@@ -197,6 +200,7 @@ class Collecting:
         return unused, expired
 
     def _look(self, key: str) -> Metadata | None:
+        self._watch(key)
         try:
             return self._store.unverified_metadata(key)
         except NotFoundError:
@@ -261,6 +265,7 @@ class Collecting:
         return left
 
     def _delete(self, key: str, size: int, reason: str) -> None:
+        self._watch(key)
         if not self._dry_run:
             self._storage.delete(key)
         self._count(key, size, reason)

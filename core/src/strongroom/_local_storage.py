@@ -93,7 +93,9 @@ class LocalStorage:
             raise _as_storage_error(exc, place) from exc
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        path = self._path(key)
+        with _storage_errors(str(path)):
+            return path.is_file()
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = self._path(prefix)
@@ -143,7 +145,7 @@ class LocalStorage:
         path = folder = self._root
         for part in check_key(key).split("/"):
             folder, path = path, path / part
-            if folder != self._root and folder.is_symlink():
+            if folder != self._root and _is_link(folder):
                 raise PermanentStorageError(f"{self._root}/{key}", "a link on its path leads out of the storage")
         return path
 
@@ -163,10 +165,18 @@ class LocalStorage:
             _fsync_folder(path.parent)
 
 
+def _is_link(folder: Path) -> bool:
+    try:
+        return folder.is_symlink()
+    except OSError as exc:
+        raise _as_storage_error(exc, str(folder)) from exc
+
+
 def _as_entry(key: str, entry: os.DirEntry[str]) -> Entry | None:
     try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:  # deleted since it was listed
+        with _storage_errors(entry.path):
+            status = entry.stat(follow_symlinks=False)
+    except NotFoundError:  # deleted since it was listed
         return None
     return Entry(key, status.st_size, status.st_mtime_ns // 1000)
 
@@ -175,11 +185,12 @@ class _RecordFile(io.FileIO):
     """An unbuffered file that writes all it is given, and raises errors of storage."""
 
     def __init__(self, descriptor: int, location: str) -> None:
-        super().__init__(descriptor, "wb")
+        # Before anything that can fail: what fails is closed, too.
         self._location = location
-        self._unsynced = 0
         self._syncing: threading.Thread | None = None
         self._failure: OSError | None = None
+        self._unsynced = 0
+        super().__init__(descriptor, "wb")
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
@@ -203,7 +214,9 @@ class _RecordFile(io.FileIO):
         # The number of a descriptor that is closed may be that of another file at once.
         if self._syncing is not None:
             self._syncing.join()
-        super().close()
+        # Some file systems tell only now that they could not keep what they took.
+        with _storage_errors(self._location):
+            super().close()
 
     def _sync_ahead(self) -> None:
         """Let the disk begin while the rest is still being made: at the end there is less to wait for."""

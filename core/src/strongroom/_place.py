@@ -178,6 +178,8 @@ _WITH_HOST = frozenset({"FTPFileSystem", "SFTPFileSystem", "SSHFileSystem", "SMB
 
 
 def _from_environment(value: object, name: str, url: str) -> object:
+    if isinstance(value, list):
+        return [_from_environment(item, name, url) for item in value]
     if not isinstance(value, Mapping):
         return value
     if set(value) != {"env"}:

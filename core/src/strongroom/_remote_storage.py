@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import secrets
 import tempfile
@@ -50,6 +51,7 @@ _TEMPORARY = re.compile(r"_[0-9a-f]{32}\.tmp")
 # In these an object is there once it is complete, and not before, under its own name.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "obs", "memory"})
 _ONE_CONNECTION = frozenset({"ftp", "sftp", "ssh", "smb"})
+_WEBDAV = frozenset({"webdav", "dav"})
 _NO_BLOCKS = frozenset({"sftp", "ssh"})  # a block is one packet there
 
 
@@ -181,8 +183,8 @@ class RemoteStorage:
     ) -> _T:
         """What *step* returns, tried again as long as its errors are transient and there is patience.
 
-        *longer* is how many times longer than others it may take without a sign of life. *forget* is called before each
-        further try.
+        *longer* is how many times longer than others one try may take without a sign of life. *forget* is called before
+        each further try.
 
         Raises:
             StorageError: it was of no use.
@@ -197,7 +199,10 @@ class RemoteStorage:
             forget()
             self._recover()
 
-        return retrying(attempt, recover=recover, attempts=self.attempts, patient=lambda: patience.left > 0)
+        def patient() -> bool:
+            return patience.left > self.patience * (longer - 1)
+
+        return retrying(attempt, recover=recover, attempts=self.attempts, patient=patient)
 
     def close(self, source: Any) -> None:  # noqa: ANN401
         """Close a file that `reader` gave out, whose connection may be gone."""
@@ -226,12 +231,16 @@ class RemoteStorage:
         return found
 
     def _connect(self) -> Any:  # noqa: ANN401
+        _hush(self._kind)
         given = self._place.filesystem
         if given is not None:
             if not self._keeps_connection:
                 return given
             return self._kind(*given.storage_args, **given.storage_options, skip_instance_cache=True)
         options = self._kind._get_kwargs_from_urls(self._url) | self._place.resolved_options()  # noqa: SLF001
+        # A file of settings has no tuples, and this library takes nothing else for a user and a password.
+        if self._kinds & _WEBDAV and isinstance(auth := options.get("auth"), list):
+            options["auth"] = tuple(auth)
         return self._kind(**options, skip_instance_cache=self._keeps_connection)
 
     def _entries(self, prefix: str) -> Iterator[Entry]:
@@ -242,6 +251,8 @@ class RemoteStorage:
             self._fs.invalidate_cache()
             return cast("Mapping[str, Mapping[str, object]]", self._fs.find(start, detail=True))
 
+        if self._kinds & _OBJECT_STORES and "memory" not in self._kinds:
+            self._need_bucket()
         found: Mapping[str, Mapping[str, object]] = {}
         with contextlib.suppress(NotFoundError):
             found = self.trying(find, self.locate(prefix), longer=_LISTING)
@@ -250,6 +261,19 @@ class RemoteStorage:
             key = str(path).strip("/").removeprefix(root).lstrip("/")
             if is_key(key):
                 yield Entry(key, _size(info), _modified(info))
+
+    def _need_bucket(self) -> None:
+        """Tell a bucket that is not there from one with nothing in it: a misspelt name is no empty storage.
+
+        A server that is gone is seen here, too, with less patience than a listing takes.
+        """
+        bucket = self._root.lstrip("/").partition("/")[0]
+        try:
+            self.trying(lambda _: self._fs.info(bucket), self._url)
+        except NotFoundError:
+            raise PermanentStorageError(self._url, "there is no such bucket or container") from None
+        except PermanentStorageError:
+            pass  # one may see what is in it, and nothing else of it
 
     def _size_of(self, path: str, location: str) -> int:
         # What was listed before may have changed since.
@@ -269,7 +293,7 @@ class RemoteStorage:
             self._put(spool, temporary, size, location)
             # WebDAV's copies and deletes unless it is asked to move.
             move = getattr(getattr(self._fs, "client", None), "move", None)
-            if self._kinds & {"webdav", "dav"} and move is not None:
+            if self._kinds & _WEBDAV and move is not None:
                 move(temporary, path, overwrite=True)
             else:
                 self._fs.mv(temporary, path)
@@ -331,6 +355,13 @@ def _kind_of(place: Place) -> Any:  # noqa: ANN401
         return fsspec.get_filesystem_class(scheme)
     except (ValueError, ImportError) as exc:
         raise SettingsError(f"no storage of the kind {scheme!r} can be opened here: {exc}") from exc
+
+
+def _hush(kind: Any) -> None:  # noqa: ANN401
+    """Keep its library from printing the errors that it raises, with all that they hold, unless logs were asked for."""
+    log = logging.getLogger(kind.__module__.partition(".")[0])
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 def _can_move(kind: Any) -> bool:  # noqa: ANN401

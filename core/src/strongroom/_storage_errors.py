@@ -16,7 +16,13 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
+from strongroom.errors import (
+    NotFoundError,
+    PermanentStorageError,
+    SettingsError,
+    StorageError,
+    TransientStorageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -156,6 +162,9 @@ def storage_errors(location: str, *, writing: bool = False) -> Iterator[None]:
     """Turn whatever a file system raises into an error of strongroom."""
     try:
         yield
+    except SettingsError:
+        # Such as an option that is to come from a variable which is not set: it names the way out.
+        raise
     except Exception as exc:  # each file system raises what its library does
         error = as_storage_error(exc, location, writing=writing)
         if error is exc:

@@ -319,6 +319,7 @@ class ResultStore:
         only_user: bool = False,
         dry_run: bool = False,
         tell: Callable[[Garbage], object] = lambda _: None,
+        watch: Callable[[str], object] = lambda _: None,
     ) -> Collected:
         """Delete what is of no use to anybody any more, and has not been for longer than *grace*.
 
@@ -330,26 +331,25 @@ class ResultStore:
             references: what is in use, such as ``Project.open().references(backend)``. Of runs that it does not know
                 nothing is deleted, for they may be somebody else's.
             grace: longer than any clock here is wrong, and than the backend was ever out of reach.
-            only_user: the backend of *references* is the only one whose runs write to this storage: what it does not
-                know is nobody's.
+            only_user: no runs but those that *references* knows write to this storage; what others wrote is nobody's.
             dry_run: delete nothing, and write nothing.
             tell: called with each piece of garbage.
+            watch: called with each key before it is looked at, or deleted.
 
         Raises:
             ReferencesError: it is not known what is in use; nothing that could be was deleted.
         """
         if grace < timedelta(0):
             raise ValueError("a period of grace is not negative")
-        with_marks = self._with(Marks())
-        collecting = Collecting(
-            with_marks,
+        return Collecting(
+            self._with(Marks()),
             self._storage,
             now=self._clock() // 1000,
             grace=grace // timedelta(microseconds=1),
             dry_run=dry_run,
             tell=tell,
-        )
-        return collecting.run(references, only_user=only_user)
+            watch=watch,
+        ).run(references, only_user=only_user)
 
     def _with(self, serializer: Serializer) -> ResultStore:
         """The same store for values of one kind."""

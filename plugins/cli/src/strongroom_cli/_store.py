@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,27 +10,29 @@ from rich.text import Text
 
 from strongroom.errors import NotFoundError, StorageError
 from strongroom.project import Project
+from strongroom_cli._counting import Counting
 from strongroom_cli._errors import FAILED, CommandError, printable
 from strongroom_cli._history import open_record
 from strongroom_cli._output import Output, moment, print_json, size
 from strongroom_cli._paths import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from strongroom import ResultStore
     from strongroom.results import Checked, Collected, Entry, Garbage, Metadata
 
 __all__ = ["collect", "ls", "verify"]
 
-_EVERY = 100
 _WAYS = {"unused": "no state refers to it", "expired": "it has expired", "leftover": "its writer died"}
 
 
 def ls(prefix: str, storage: str | None, *, as_json: bool) -> None:
     """Print what lies in *storage* below the folder *prefix*, by its name, with what its first line says."""
     store = Project.open().store(storage)
-    found = [(entry, _metadata(store, entry.key)) for entry in sorted(store.list(prefix), key=lambda each: each.key)]
+    found = list[tuple["Entry", "Metadata | None"]]()
+    with Counting("records listed") as counting:
+        for entry in sorted(store.list(prefix), key=lambda each: each.key):
+            counting.step()
+            found.append((entry, _metadata(store, entry.key)))
     if as_json:
         print_json([_listed(entry, metadata) for entry, metadata in found])
         return
@@ -52,11 +53,13 @@ def verify(prefix: str, storage: str | None, *, as_json: bool) -> None:
     """
     store = Project.open().store(storage)
     broken, number, read = list["Checked"](), 0, 0
-    for checked in _shown(store.verify(prefix)):
-        number += 1
-        read += checked.metadata.size if checked.metadata else 0
-        if checked.problem is not None:
-            broken.append(checked)
+    with Counting("records checked") as counting:
+        for checked in store.verify(prefix):
+            counting.step()
+            number += 1
+            read += checked.metadata.size if checked.metadata else 0
+            if checked.problem is not None:
+                broken.append(checked)
     if as_json:
         problems = [{"key": each.key, "problem": str(each.problem)} for each in broken]
         print_json({"records": number, "bytes": read, "problems": problems})
@@ -87,16 +90,18 @@ def collect(storage: str | None, *, grace: float, only_user: bool, dry_run: bool
         if output is None:
             found.append(garbage)
         else:
+            counting.clear()
             what = "would delete" if dry_run else "deleted"
             output.line(f"{what} {garbage.key} ({size(garbage.size)}): {_WAYS[garbage.reason]}")
 
-    with open_record() as (project, backend):
+    with open_record() as (project, backend), Counting("records looked at") as counting:
         collected = project.store(storage).collect_garbage(
             project.references(backend),
             grace=timedelta(hours=grace),
             only_user=only_user,
             dry_run=dry_run,
             tell=tell,
+            watch=counting.step,
         )
     if output is None:
         print_json(_collected(collected, found, dry_run=dry_run))
@@ -129,19 +134,6 @@ def _listed(entry: Entry, metadata: Metadata | None) -> dict[str, object]:
         "created": metadata.created if metadata else None,
         "expires": metadata.expires if metadata else None,
     }
-
-
-def _shown(checks: Iterator[Checked]) -> Iterator[Checked]:
-    """*checks*, counted on the terminal while they are made; nothing is shown where nobody looks."""
-    watched = sys.stderr.isatty()
-    for number, checked in enumerate(checks, 1):
-        if watched and number % _EVERY == 0:
-            sys.stderr.write(f"\r{number} records checked")
-            sys.stderr.flush()
-        yield checked
-    if watched:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
 
 
 def _sum_up(output: Output, collected: Collected, *, dry_run: bool) -> None:
