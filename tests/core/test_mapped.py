@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -14,7 +15,7 @@ import pytest
 from strongroom import _mapped
 from strongroom._mapped import MappedFiles
 from strongroom._plugins import Plugins
-from strongroom.abc import Serializer, SupportsBuffer
+from strongroom.abc import RemembersLoads, Serializer, SupportsBuffer
 from strongroom.errors import DamagedError
 from strongroom.hookspecs import Register, hookimpl
 from strongroom.keyring import Key, Keyring
@@ -34,9 +35,21 @@ class Views(Serializer):
     def dump(self, value: object, sink: BinaryIO) -> None:
         sink.write(cast("bytes", value))
 
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+
     def load(self, source: BinaryIO) -> object:
         assert isinstance(source, SupportsBuffer)
+        self.told.append(isinstance(source, RemembersLoads) and source.loaded_before(self))
         return source.getbuffer()
+
+
+class Fails(Views):
+    """The same, which never succeeds."""
+
+    def load(self, source: BinaryIO) -> object:
+        super().load(source)
+        raise ZeroDivisionError
 
 
 class RunsCode(Views):
@@ -287,6 +300,48 @@ def test_a_record_that_changes_between_header_and_mapping_is_refused(
 
     with pytest.raises(DamagedError):
         read(store)
+
+
+def views_of(store: ResultStore) -> Views:
+    return cast("Views", store._chain.serializer)
+
+
+def test_a_serializer_is_told_that_it_loaded_the_same_bytes_before(store: ResultStore) -> None:
+    store.write(VALUE, KEY)
+    for _ in range(3):
+        read(store)
+
+    assert views_of(store).told == [False, True, True]
+
+
+def test_it_is_not_told_so_of_bytes_that_were_written_since(store: ResultStore) -> None:
+    store.write(VALUE, KEY)
+    read(store)
+    store.write(VALUE, KEY)
+    read(store)
+
+    assert views_of(store).told == [False, False]
+
+
+def test_what_another_serializer_loaded_or_what_failed_does_not_count(store: ResultStore) -> None:
+    failing = Fails()
+    store.write(VALUE, KEY)
+    read(store)
+    store._chain = replace(store._chain, serializer=failing)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            read(store)
+
+    assert failing.told == [False, False]
+
+
+def test_a_copy_is_never_known(store: ResultStore) -> None:
+    store.write(VALUE, KEY)
+    path_of(store).chmod(0o666)
+    for _ in range(2):
+        read(store)
+
+    assert views_of(store).told == [False, False]
 
 
 def test_what_is_remembered_is_bounded() -> None:

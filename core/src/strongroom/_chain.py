@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom._buffers import CHUNK, BoundedReader, CountingWriter
+from strongroom._mapped import MappedReader
 from strongroom.abc import Codec, CodecContext, Serializer
 from strongroom.errors import SettingsError
 
@@ -72,7 +73,10 @@ class Chain:
         """The value in *source*, which the codecs may make into *size* bytes; were it more, *complaint* is raised."""
         assert self.serializer is not None  # noqa: S101  # records never carry AUTO
         if not self.codecs:
-            return self.serializer.load(source)
+            value = self.serializer.load(source)
+            if isinstance(source, MappedReader):
+                source.remember_loaded(self.serializer)
+            return value
         with ExitStack() as files:
             for codec in self.codecs:
                 source = files.enter_context(codec.reader(source, context))

@@ -17,6 +17,7 @@ A file that was verified is the same file later if its device, inode, size and t
 inode's last change (ctime) is set by the kernel at each write, and by nobody to a value of choice. It ticks, though:
 two writes within a tick look like one. So only a file that had been left alone for some seconds when it was verified
 is remembered, and what is remembered is the header and the trailer, with the tag, that have to be there again.
+Also remembered is which serializers have read all of it without an error: they need not check the same bytes twice.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ import os
 import re
 import stat
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+
+from strongroom._buffers import BufferReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MappedFile", "MappedFiles"]
+    from strongroom.abc import Serializer
+
+__all__ = ["MappedFile", "MappedFiles", "MappedReader"]
 
 _SMALLEST = 1 << 20
 """Less than this is copied quicker than it is asked whether it may be mapped."""
@@ -48,6 +54,16 @@ _Stamp: TypeAlias = tuple[int, ...]
 _Proof: TypeAlias = tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of a file."""
+
+    proof: _Proof
+    """By what it was verified."""
+    loaded_by: frozenset[type] = frozenset()
+    """The classes of the serializers that read it."""
+
+
 class MappedFile:
     """A file in memory that nobody else can change. What is changed in this memory stays here."""
 
@@ -60,11 +76,42 @@ class MappedFile:
 
     def was_verified(self, *proof: bytes) -> bool:
         """True if this very file was verified before, with the same *proof*, and has not changed since."""
-        return self._files.known.get(self._stamp) == proof
+        known = self._files.known.get(self._stamp)
+        return known is not None and known.proof == proof
 
     def remember(self, *proof: bytes) -> None:
         """All of it was verified just now."""
         self._files.remember(self._stamp, proof)
+
+    def was_loaded_by(self, kind: type) -> bool:
+        """True if a serializer of this class loaded it before, and it has not changed since."""
+        known = self._files.known.get(self._stamp)
+        return known is not None and kind in known.loaded_by
+
+    def remember_loaded_by(self, kind: type) -> None:
+        """A serializer of this class loaded it just now, without an error."""
+        known = self._files.known.get(self._stamp)
+        if known is not None:
+            self._files.known[self._stamp] = replace(known, loaded_by=known.loaded_by | {kind})
+
+    def reader(self, payload: memoryview) -> BinaryIO:
+        """A file to read *payload* from, which is a part of this one."""
+        return cast("BinaryIO", MappedReader(payload, self))
+
+
+class MappedReader(BufferReader):
+    """Reads from a mapped file, and knows which serializers have done so before."""
+
+    def __init__(self, view: memoryview, file: MappedFile) -> None:
+        super().__init__(view)
+        self._file = file
+
+    def loaded_before(self, serializer: object) -> bool:
+        return self._file.was_loaded_by(type(serializer))
+
+    def remember_loaded(self, serializer: Serializer) -> None:
+        """*serializer* loaded all of it just now, without an error."""
+        self._file.remember_loaded_by(type(serializer))
 
 
 class MappedFiles:
@@ -72,7 +119,7 @@ class MappedFiles:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
-        self.known: dict[_Stamp, _Proof] = {}
+        self.known: dict[_Stamp, _Known] = {}
 
     def open(self, source: BinaryIO, size: int) -> MappedFile | None:
         """The file that *source* reads, if it has *size* bytes, and if it is safe to decode it where it lies."""
@@ -95,7 +142,7 @@ class MappedFiles:
         while len(self.known) >= _MOST:
             with suppress(KeyError, RuntimeError, StopIteration):
                 del self.known[next(iter(self.known))]
-        self.known[stamp] = proof
+        self.known[stamp] = _Known(proof)
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 import blake3
 import msgspec
 
-from strongroom._buffers import BufferReader, CountingWriter, chunks, private_copy
+from strongroom._buffers import CountingWriter, chunks, private_copy
 from strongroom.errors import DamagedError, SealError, SerializationError
 from strongroom.keyring import bind
 
@@ -252,7 +252,7 @@ def _verify_in_place(
         hasher.update(payload)
         decoded_size = _check_trailer(trailer, len(payload), hasher, location)
         file.remember(*start, trailer)
-    return Verified(header, cast("BinaryIO", BufferReader(payload)), len(payload), decoded_size)
+    return Verified(header, file.reader(payload), len(payload), decoded_size)
 
 
 def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, keyring: Keyring) -> Header:

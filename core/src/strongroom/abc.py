@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, TypeAlias, runti
 
 import msgspec
 
+from strongroom._byte_sources import RemembersLoads, SupportsBuffer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
@@ -31,6 +33,7 @@ __all__ = [
     "JSONValue",
     "KeySource",
     "Lease",
+    "RemembersLoads",
     "ResultHandler",
     "Serializer",
     "Slot",
@@ -43,15 +46,6 @@ __all__ = [
 ]
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
-
-
-@runtime_checkable
-class SupportsBuffer(Protocol):
-    """A source whose bytes are already in memory, or mapped into it."""
-
-    def getbuffer(self) -> memoryview:
-        """Everything from the start of the source, without a copy; valid as long as somebody holds it."""
-        ...
 
 
 class Serializer(ABC):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from strongroom.errors import DamagedError, SerializationError
-from strongroom_arrow import ArrowIPC
+from strongroom_arrow import ArrowIPC, Parquet
 from strongroom_arrow._errors import PayloadError
 
 Same = Callable[[object, object], None]
@@ -204,6 +204,37 @@ def test_text_that_is_not_utf8_is_refused(serializer: ArrowIPC) -> None:
         with pytest.raises(PayloadError) as caught:
             serializer.load(source)
         assert "cret" not in str(caught.value)
+
+
+class Remembering(io.BytesIO):
+    """Bytes that were loaded before, by serializers of these classes."""
+
+    def __init__(self, data: bytes, *kinds: type) -> None:
+        super().__init__(data)
+        self.kinds = kinds
+
+    def loaded_before(self, serializer: object) -> bool:
+        return type(serializer) in self.kinds
+
+
+@pytest.mark.parametrize("value", [pa.table({"a": ["secret"]}), [pa.table({"a": ["secret"]})]])
+def test_only_what_was_loaded_before_is_not_checked_in_full_again(value: object, serializer: ArrowIPC) -> None:
+    data = serializer.dumps(value).replace(b"secret", b"\xff\xffcret")
+
+    serializer.load(Remembering(data, ArrowIPC))
+
+    for kinds in ((), (Parquet,)):
+        with pytest.raises(PayloadError, match="valid"):
+            serializer.load(Remembering(data, *kinds))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_what_was_loaded_before_still_has_to_be_whole(name: str, serializer: ArrowIPC) -> None:
+    data = serializer.dumps(VALUES[name])
+
+    for size in (0, 8, len(data) // 2, len(data) - 1):
+        with pytest.raises(PayloadError):
+            serializer.load(Remembering(data[:size], ArrowIPC))
 
 
 def test_an_extension_type_in_a_payload_is_refused(serializer: ArrowIPC) -> None:

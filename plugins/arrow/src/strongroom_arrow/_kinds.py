@@ -35,14 +35,14 @@ class Tabular(Kind, Protocol):
         """What `dump` writes of *value*: a schema, batches and what they stand for."""
 
 
-def load(content: Content) -> object:
-    """The value in the Arrow stream *content*.
+def load(content: Content, *, known: bool) -> object:
+    """The value in the Arrow stream *content*; *known* if the same bytes were loaded before.
 
     Raises:
         PayloadError: it is not one whole stream of this plugin.
         PluginError: the value is of a package that is not installed here.
     """
-    return made(*_streams.read(content))
+    return made(*_streams.read(content, known=known))
 
 
 def made(table: pa.Table, description: Description) -> object:

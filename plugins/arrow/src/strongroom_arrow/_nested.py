@@ -136,8 +136,10 @@ def dump(value: object, sink: BinaryIO) -> None:
     counted.write(contents + len(contents).to_bytes(_SIZE, "little") + _END)
 
 
-def load(content: Content) -> object:
+def load(content: Content, *, known: bool) -> object:
     """The value in *content*; its parts are views of that if it is memory.
+
+    *known* says that the same bytes were loaded before.
 
     Raises:
         PayloadError: it is not what `dump` writes.
@@ -152,7 +154,8 @@ def load(content: Content) -> object:
     _check_tree(contents.tree, order)
     if next(order, None) is not None:
         raise PayloadError("it has parts that belong nowhere")
-    return _made(contents.tree, [load_one(bytes(piece[: len(PARTS)]), piece) for piece in pieces])
+    parts = [load_one(bytes(piece[: len(PARTS)]), piece, known=known) for piece in pieces]
+    return _made(contents.tree, parts)
 
 
 def _taken_apart(value: object) -> tuple[_Node, list[tuple[str, Kind, object]]]:

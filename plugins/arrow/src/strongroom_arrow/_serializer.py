@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from strongroom.abc import Serializer, SupportsBuffer
+from strongroom.abc import RemembersLoads, Serializer, SupportsBuffer
 from strongroom.errors import SerializationError
 from strongroom_arrow._bytes import opened
 from strongroom_arrow._errors import ID, PARQUET, PayloadError, refusal
@@ -50,11 +50,13 @@ class ArrowIPC(Serializer):
 
     def load(self, source: BinaryIO) -> object:
         head, content = opened(source, len(_NPY))
+        # Texts have to be UTF-8, offsets to lie within their buffers: to see that takes as long as to read all of it.
+        known = isinstance(source, RemembersLoads) and source.loaded_before(self)
         if head == PARTS:
             from strongroom_arrow import _nested
 
-            return _nested.load(content)
-        return load_one(head, content)
+            return _nested.load(content, known=known)
+        return load_one(head, content, known=known)
 
 
 class Parquet(Serializer):
@@ -84,8 +86,8 @@ class Parquet(Serializer):
         return _kinds.made(*_parquet.read(view))
 
 
-def load_one(head: bytes, content: Content) -> object:
-    """The table, frame or array in *content*, which begins with *head*.
+def load_one(head: bytes, content: Content, *, known: bool) -> object:
+    """The table, frame or array in *content*, which begins with *head*; *known* if the same bytes were loaded before.
 
     Raises:
         PayloadError: it is not a whole payload of one.
@@ -97,7 +99,7 @@ def load_one(head: bytes, content: Content) -> object:
     if head.startswith(_STREAM):
         from strongroom_arrow import _kinds
 
-        return _kinds.load(content)
+        return _kinds.load(content, known=known)
     raise PayloadError("it begins neither like an Arrow stream nor like a .npy file")
 
 

@@ -54,15 +54,15 @@ def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], de
         raise refusal(f"Arrow refuses to write it ({type(exc).__name__})") from exc
 
 
-def read(content: Content) -> tuple[pa.Table, _layout.Description]:
-    """The table in *content*, and what it stands for.
+def read(content: Content, *, known: bool = False) -> tuple[pa.Table, _layout.Description]:
+    """The table in *content*, and what it stands for; *known* if the same bytes were read before.
 
     Raises:
         PayloadError: it is not one whole stream that `write` wrote, or what is in it is not valid.
     """
     try:
         table, description = _read(content)
-        table.validate(full=True)
+        table.validate(full=not known)
     except PayloadError:
         raise
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, MemoryError) as exc:
