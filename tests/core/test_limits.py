@@ -603,7 +603,7 @@ def test_a_run_that_goes_on_cannot_be_resumed(monkeypatch: pytest.MonkeyPatch) -
 
     state = f.run(backend=backend)
 
-    assert state.result[one].result == "it is running"  # type: ignore[index]
+    assert state.result[one].result == "it is running; wait for its end, or stop its process"  # type: ignore[index]
     assert backend._leases == {}
 
 

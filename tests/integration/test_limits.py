@@ -20,6 +20,7 @@ import pytest
 
 from strongroom import Backend, Flow, _flow, task
 from strongroom._leases import open_leases
+from strongroom.errors import NotResumableError
 from strongroom.project import Project
 
 SECONDS = 1.0
@@ -148,6 +149,28 @@ def test_a_process_that_ends_well_frees_its_slot_at_once(backend: Backend) -> No
         assert not is_held(backend)
 
 
+def test_a_run_that_another_process_runs_cannot_be_resumed_and_goes_on_undisturbed(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    with a_process("hold", str(SECONDS)) as holder:
+        assert line_of(holder) == "begun"
+        (run_id,) = backend.runs()
+
+        with pytest.raises(NotResumableError, match="it is running; wait for its end, or stop its process"):
+            with_one_task("hold", "stay").resume(run_id, backend=backend)
+
+        tell(holder)
+        assert holder.wait(30) == 0
+    assert [row.type for row in backend.read(run_id, task="")][-1] == "Success"
+
+
+def with_one_task(name: str, slug: str) -> Flow:
+    with Flow(name) as flow:
+        task(lambda: None, name=slug, tags=["db"])()
+    return flow
+
+
 def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,11 +179,9 @@ def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
         assert line_of(holder) == "begun"
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(10)
-    with Flow("hold") as flow:
-        task(lambda: None, name="stay", tags=["db"])()
     (run_id,) = backend.runs()
 
-    assert flow.resume(run_id, backend=backend).is_successful()
+    assert with_one_task("hold", "stay").resume(run_id, backend=backend).is_successful()
 
 
 if __name__ == "__main__":

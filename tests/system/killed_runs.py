@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills runs at random moments and resumes them; a program of its own, run by test_killed_runs.py.
+"""Kills or interrupts runs at random moments and resumes them; a program of its own, run by test_killed_runs.py.
 
 Each run is a fork of this process, which has imported everything, so that hundreds of them take seconds.
 """
@@ -22,6 +22,8 @@ from strongroom.project import Project
 
 LOG = Path("calls.log")
 COUNT = 20
+INTERRUPTED = 130
+EXECUTORS = {signal.SIGKILL: ("sync", "sync", "sync", "threads"), signal.SIGINT: ("sync", "threads", "processes")}
 
 # That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
 _flow.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
@@ -73,22 +75,24 @@ SLOTS = {"load": ("load", -1), "total": ("total", -1), "report": ("report", -1)}
 }
 
 
-def in_a_fork(function: object, *, kill_after: float | None = None) -> int:
-    """Call *function* in a fork and return its exit status; killed so many seconds after its first task began."""
+def in_a_fork(function: object, *, stop_after: float | None = None, how: signal.Signals = signal.SIGKILL) -> int:
+    """Call *function* in a fork and return its exit status; stopped so many seconds after its first task began."""
     pid = os.fork()
     if pid == 0:
         try:
             function()  # type: ignore[operator]
             os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(INTERRUPTED)
         except BaseException as exc:  # the parent is told by the status
             sys.stderr.write(f"{type(exc).__name__}: {exc}\n")
             sys.stderr.flush()
             os._exit(1)
-    if kill_after is not None:
+    if stop_after is not None:
         while not LOG.stat().st_size and os.waitpid(pid, os.WNOHANG) == (0, 0):
             time.sleep(0.001)
-        time.sleep(kill_after)
-        os.kill(pid, signal.SIGKILL)
+        time.sleep(stop_after)
+        os.kill(pid, how)
     return os.waitpid(pid, 0)[1]
 
 
@@ -110,9 +114,21 @@ def last_run(project: Project) -> str | None:
     return runs[0] if runs else None
 
 
-def one_round(project: Project, longest: float, executor: str, known: set[str]) -> str:
+def check_record(project: Project, run_id: str) -> None:
+    """See that all that was begun in an interrupted run has an end, and that the record is whole."""
+    last: dict[tuple[str, int], str] = {}
+    with project.open_backend() as backend:
+        for document in project.documents(backend, run_id):
+            last[document.task, document.map_index] = document.type
+    if last["", -1] not in {"Cancelled", "Success"} or "Running" in last.values():
+        raise AssertionError(f"an interrupted run is recorded like this: {last}")
+
+
+def one_round(project: Project, longest: float, executor: str, known: set[str], how: signal.Signals) -> str:
     LOG.write_text("")
-    in_a_fork(lambda: flow.run(executor=executor), kill_after=random.uniform(0, longest))
+    status = in_a_fork(lambda: flow.run(executor=executor), stop_after=random.uniform(0, longest), how=how)
+    if how == signal.SIGINT and os.waitstatus_to_exitcode(status) not in {0, INTERRUPTED}:
+        raise SystemExit(f"an interrupted run ended with the status {status}")
     found: list[str] = []
     in_a_fork(lambda: Path("last").write_text(last_run(project) or ""))
     run_id = Path("last").read_text()
@@ -120,6 +136,8 @@ def one_round(project: Project, longest: float, executor: str, known: set[str]) 
         return "not begun"
     known.add(run_id)
     found += sorted(kept(project, run_id))
+    if how == signal.SIGINT and in_a_fork(lambda: check_record(project, run_id)) != 0:
+        raise SystemExit(f"the run {run_id} is not recorded as it should be")
     LOG.write_text("")
     status = in_a_fork(lambda: resume(run_id, executor))
     if status != 0:
@@ -134,7 +152,7 @@ def one_round(project: Project, longest: float, executor: str, known: set[str]) 
     return "resumed"
 
 
-def main(rounds: int, seed: int) -> None:
+def main(rounds: int, seed: int, how: signal.Signals) -> None:
     random.seed(seed)
     project = Project.open()
     # Once in full, so that the home is there, and to know how long a run takes.
@@ -149,7 +167,8 @@ def main(rounds: int, seed: int) -> None:
     counts: dict[str, int] = {}
     longest = min(took)
     for number in range(rounds):
-        outcome = one_round(project, longest, "threads" if number % 4 == 3 else "sync", known)
+        executors = EXECUTORS[how]
+        outcome = one_round(project, longest, executors[number % len(executors)], known, how)
         counts[outcome] = counts.get(outcome, 0) + 1
         # Most kills are to come in the middle, whatever else the machine does just then.
         longest *= 0.8 if outcome == "ended" else 1.1
@@ -158,6 +177,6 @@ def main(rounds: int, seed: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(int(sys.argv[1]), int(sys.argv[2]))
+        main(int(sys.argv[1]), int(sys.argv[2]), signal.Signals[sys.argv[3]])
     except UnknownRunError as exc:
         raise SystemExit(str(exc)) from exc

@@ -20,6 +20,7 @@ from strongroom.errors import HandlerError, StrongroomError, TaskTimeoutError
 from strongroom.results import Result
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
@@ -113,7 +114,7 @@ class Errand:
         return _Outcome(None if self.forgets else value, reference, is_kept=True)
 
 
-def send(errand: Errand, executor: Executor) -> Result:
+def send(errand: Errand, executor: Executor, stopping: threading.Event) -> Result:
     """What the task returns, serialized if it was kept over there; raises what the task raises.
 
     Raises:
@@ -128,6 +129,9 @@ def send(errand: Errand, executor: Executor) -> Result:
     except CancelledError as exc:
         raise RunEnds from exc
     except Exception as exc:  # an executor is a plugin
+        if stopping.is_set():
+            # It may be closed, and takes nothing any more. That is no failure of the task.
+            raise RunEnds from exc
         message = str(exc) if isinstance(exc, StrongroomError) else f"{type(exc).__name__} in the executor"
         raise FailedErrandError(message, exc) from exc
     assert isinstance(outcome, _Outcome)  # noqa: S101  # what Errand.run returns

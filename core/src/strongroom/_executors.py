@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["SyncExecutor", "ThreadExecutor"]
+__all__ = ["SyncExecutor", "ThreadExecutor", "executor_of"]
 
 _CLOSED = "this executor is not open; use it in a `with` block"
 _IN_USE = "this executor is in use by another run; give each run one of its own"
@@ -99,3 +99,20 @@ class ThreadExecutor(Executor):
         if self._pool is None:
             raise RuntimeError(_CLOSED)
         return self._pool.submit(contextvars.copy_context().run, function, *args)
+
+
+def executor_of(chosen: Executor | str | None, find: Callable[[str], Executor]) -> Executor:
+    """The executor that *chosen* means; *find* finds those of plugins by their ids.
+
+    Raises:
+        DefinitionError: it means none.
+        MissingPluginError: there is none of this id.
+    """
+    if chosen is None:
+        return SyncExecutor()
+    if isinstance(chosen, Executor):
+        return chosen
+    if not isinstance(chosen, str):
+        raise DefinitionError(f"the executor is a {type(chosen).__name__}; give an Executor, or the id of one")
+    built_in: dict[str, Callable[[], Executor]] = {SyncExecutor.id: SyncExecutor, ThreadExecutor.id: ThreadExecutor}
+    return built_in[chosen]() if chosen in built_in else find(chosen)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, overload
 from strongroom import _task_checks as checks
 from strongroom._drawing import to_dot, to_mermaid, write_drawing
 from strongroom._egress import Gate
-from strongroom._executors import SyncExecutor, ThreadExecutor
+from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
 from strongroom._graph import Graph
 from strongroom._inputs import Parameter
+from strongroom._interrupts import Interrupts
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
@@ -28,7 +29,6 @@ from strongroom._recorder import Recorder, linked
 from strongroom._resume import beginning, check_policy, read_record
 from strongroom._run import Keeping, Run
 from strongroom._task import Task
-from strongroom.abc import Executor
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import BackendUnavailableError, DefinitionError, NotResumableError, ParameterError
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from strongroom._place import Where
     from strongroom._policy import Policy
     from strongroom._resume import Record
-    from strongroom.abc import Backend, ResultHandler, Serializer
+    from strongroom.abc import Backend, Executor, ResultHandler, Serializer
     from strongroom.states import State
 
 __all__ = ["Flow", "flow"]
@@ -151,11 +151,15 @@ class Flow(Graph):
             opened = self._opened(project, backend, run_id, given, context or {}, policy=policy, leases=leases)
             outbox, run = stack.enter_context(opened)
             # Whatever does not allow the run says so before anything of it is recorded.
-            runner = FlowRunner(self, tasks, run, _executor(executor, project), begin=begin)
-            run.recorder.run(self.name, "", given, tuple(task.slug for task in tasks))
-            # A run that is killed in its first moments is to be found again; a backend that is down may not delay it.
-            outbox.flush(_PATIENCE)
-            return runner.run(self.state_handlers)
+            runner = FlowRunner(self, tasks, run, executor_of(executor, project.plugins.executor), begin=begin)
+
+            def announce() -> None:
+                with run.interrupts.held_off():
+                    run.recorder.run(self.name, "", given, tuple(task.slug for task in tasks))
+                # One that is killed in its first moments is to be found again; a backend that is down may not delay it.
+                outbox.flush(_PATIENCE)
+
+            return runner.run(self.state_handlers, announce)
 
     def resume(
         self,
@@ -198,7 +202,9 @@ class Flow(Graph):
             opened = self._opened(*about, policy=policy, leases=leases, sequences=record.sequences, head=chain.head)
             _, run = stack.enter_context(opened)
             begin = beginning(self, tasks, run, record)
-            return FlowRunner(self, tasks, run, _executor(executor, project), begin=begin).run(self.state_handlers)
+            return FlowRunner(self, tasks, run, executor_of(executor, project.plugins.executor), begin=begin).run(
+                self.state_handlers
+            )
 
     @contextmanager
     def _opened(
@@ -215,7 +221,7 @@ class Flow(Graph):
         head: bytes | None = None,
     ) -> Iterator[tuple[Outbox, Run]]:
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
-        with Outbox(backend) as outbox, ExitStack() as stack:
+        with Interrupts() as interrupts, Outbox(backend) as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
             put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
             gate = Gate(project.keyring, project.plugins, put, policy)
@@ -234,6 +240,7 @@ class Flow(Graph):
                     parameters=parameters,
                     keeping=self._keeping,
                     leases=leases,
+                    interrupts=interrupts,
                 ),
             )
 
@@ -324,24 +331,13 @@ def _backend_and_leases(
             token = project.keyring.lease("run", run_id)
             try:
                 if (leases.try_hold(token) if is_new else leases.hold(token)) is None:
-                    raise NotResumableError(run_id, "it is running")
+                    raise NotResumableError(run_id, "it is running; wait for its end, or stop its process")
             except BackendUnavailableError as exc:
                 # A backend that is down may not delay a new run.
                 if not is_new:
                     raise
                 _log.warning("the run %s could not be marked as running; do not resume it meanwhile: %s", run_id, exc)
         yield backend, leases
-
-
-def _executor(chosen: Executor | str | None, project: Project) -> Executor:
-    if chosen is None:
-        return SyncExecutor()
-    if isinstance(chosen, Executor):
-        return chosen
-    if not isinstance(chosen, str):
-        raise DefinitionError(f"the executor is a {type(chosen).__name__}; give an Executor, or the id of one")
-    built_in: dict[str, Callable[[], Executor]] = {SyncExecutor.id: SyncExecutor, ThreadExecutor.id: ThreadExecutor}
-    return built_in[chosen]() if chosen in built_in else project.plugins.executor(chosen)
 
 
 @overload

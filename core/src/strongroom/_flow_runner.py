@@ -7,8 +7,10 @@ import contextlib
 import heapq
 import itertools
 import queue
+from functools import partial
 from typing import TYPE_CHECKING
 
+from strongroom._errand import RunEnds
 from strongroom._executors import ThreadExecutor
 from strongroom._inputs import holds_container, own_items
 from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
@@ -72,18 +74,27 @@ class FlowRunner:
         self._later: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
 
-    def run(self, handlers: Iterable[Callable[..., State | None]]) -> State:
-        """Run everything; the result of the state that comes back maps each task to its state."""
+    def run(
+        self, handlers: Iterable[Callable[..., State | None]], announce: Callable[[], object] | None = None
+    ) -> State:
+        """Run everything; the result of the state that comes back maps each task to its state.
+
+        Before that, *announce* writes down that there is this run, if it is a new one.
+        """
         with context.use(self._run.context):
-            state = self._change(Pending(), Running("the run has begun"), handlers)
-            if not state.is_running():
-                return state
+            state: State = Pending()
             try:
+                if announce is not None:
+                    announce()
+                state = self._change(state, Running("the run has begun"), handlers)
+                if not state.is_running():
+                    return state
                 with contextlib.ExitStack() as stack:
                     if self._crew is not self._executor:
                         stack.enter_context(self._crew)
                     # The last one to open is the first to close: then none of our threads waits for it any more.
                     stack.enter_context(self._executor)
+                    stack.push(self._note_stop)
                     self._go_on()
                     self._run_jobs()
                 final = self._final_state()
@@ -91,7 +102,8 @@ class FlowRunner:
                     # Nobody will go on with it. Of a run that waits, somebody may.
                     self._transactions.stop()
             except BaseException as exc:
-                self._stop(state, exc, handlers)
+                if self._run.recorder.has_begun:
+                    self._stop(state, exc, handlers)
                 raise
             return self._change(state, final, handlers)
 
@@ -100,6 +112,11 @@ class FlowRunner:
         for task, job in jobs.items():
             job.connect({edge: jobs[edge.upstream] for edge in self._graph.edges_to(task)})
         return jobs
+
+    def _note_stop(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Before anything is closed.
+        if kind is not None:
+            self._run.stopping.set()
 
     def _go_on(self) -> None:
         """Let the transactions know what was finished before."""
@@ -154,8 +171,16 @@ class FlowRunner:
 
     def _submit(self, job: Job) -> None:
         self._running[job] = None
-        self._running[job] = future = self._crew.submit(self._runner(job).run, job.state)
+        runner = self._runner(job)
+        run = runner.run if self._crew is self._executor else partial(self._run_unless_stopped, runner)
+        self._running[job] = future = self._crew.submit(run, job.state)
         future.add_done_callback(lambda done: self._come_back(job, done))
+
+    def _run_unless_stopped(self, runner: TaskRunner, state: State) -> State:
+        # The executor is closed before its crew is, which must not begin with what is still in its queue.
+        if self._run.stopping.is_set():
+            raise RunEnds
+        return runner.run(state)
 
     def _come_back(self, job: Job, done: Future[object]) -> None:
         # In the thread that ran it, so that its turn is over at once, and not when this run gets round to it.
@@ -261,11 +286,11 @@ class FlowRunner:
         self._transactions.stop()
         message = f"stopped by {type(error).__name__}"
         waiting = [job for _, _, job in self._later]
-        running = [job for job, future in self._running.items() if not _ended_by_itself(future)]
+        running = [job for job, each in self._running.items() if not (job.is_done or _ended_by_itself(each))]
         for job in (*running, *waiting, *self._limits.waiting_jobs()):
             task = job.task
             # What ended the run is worth more than the news that a plugin did not let this out.
-            with contextlib.suppress(EgressError):
+            with self._run.interrupts.held_off(), contextlib.suppress(EgressError):
                 self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name, map_index=job.map_index)
         kind = Cancelled if not isinstance(error, Exception) else Failed
         self._change(state, kind(message, result=error), handlers)

@@ -76,6 +76,8 @@ class Job:
     """True if this is a mapped task that has to become its children first."""
     is_start: bool = False
     """True if the run starts here: whatever is upstream is not asked."""
+    is_done: bool = False
+    """True once it is written down that it succeeded: whatever stops the run from then on does not stop this."""
     left_out: bool = False
     """True if the run starts elsewhere, and this job is not part of it."""
 

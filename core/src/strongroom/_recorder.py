@@ -54,6 +54,11 @@ class Recorder:
         # A run that is resumed goes on counting where it stopped.
         self._sequences = dict(sequences or {})
 
+    @property
+    def has_begun(self) -> bool:
+        """True once it is written down that there is this run."""
+        return ("", -1) in self._sequences
+
     def run(self, flow_name: str, run_name: str, parameters: Mapping[str, object], tasks: tuple[str, ...]) -> None:
         """Write down that the run begins.
 

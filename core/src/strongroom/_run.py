@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom._debugging import is_debugged
 from strongroom._handlers import SecretHandler, StoredHandler
+from strongroom._interrupts import Interrupts
 from strongroom._template import fill_template
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import DefinitionError, EgressError
@@ -55,6 +57,9 @@ class Run:
     leases: Leases | None = None
     """None if the backend offers none."""
     runner_handlers: tuple[Callable[..., State | None], ...] = ()
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the run was told to stop: what fails from then on may fail for that reason."""
+    interrupts: Interrupts = field(default_factory=Interrupts)
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     prints: dict[object, str] = field(default_factory=dict)
@@ -149,6 +154,7 @@ class Run:
                     raise
                 new = Failed(f"a state handler raised {type(exc).__name__}", result=exc)
                 break
+        self.interrupts.hold()
         try:
             record(new)
         except EgressError as exc:
@@ -156,6 +162,8 @@ class Run:
             new = Failed(str(exc), result=exc)
             with contextlib.suppress(EgressError):
                 record(new)
+        finally:
+            self.interrupts.let_go()
         self.project.plugins.state_changed(subject, old, new)
         return new
 

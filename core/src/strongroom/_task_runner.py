@@ -319,7 +319,7 @@ class TaskRunner:
             forgets=run.forgets(task),
             log_stdout=task.log_stdout,
         )
-        result = send(errand, executor)
+        result = send(errand, executor, run.stopping)
         return Success(result=result) if result.serialized else self._keep(result.value)
 
     def _handler_elsewhere(self) -> ResultHandler | None:
@@ -388,3 +388,4 @@ class TaskRunner:
             tags=tuple(sorted(task.tags)),
             cache=self._cache.news() if self._cache is not None else None,
         )
+        self._job.is_done = state.is_successful()

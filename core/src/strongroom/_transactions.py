@@ -160,7 +160,7 @@ class OpenTransaction:
         """Write down how this has ended, after all that had to be done: whoever is killed before that does it again."""
         name = "the transaction" if self.key is None else f"the transaction {self.key!r}"
         info = CacheInfo(key=self.label, hit=False, reason=end, parts={})
-        with suppress(EgressError):
+        with self._run.interrupts.held_off(), suppress(EgressError):
             self._run.recorder.state(Running(f"{name} was {end}"), name=str(self._run.context["flow_name"]), cache=info)
 
     def _call(self, hooks: Iterable[Callable[[OpenTransaction], object]]) -> None:

@@ -25,6 +25,17 @@ with Flow("pauses") as flow:
     release(load(Parameter("n", default=4)))
 """
 
+LIMITED = """
+from strongroom import Flow, task
+
+@task(tags=["db"])
+def ask():
+    return 1
+
+with Flow("limited") as flow:
+    ask()
+"""
+
 
 @pytest.fixture
 def paused(terminal: Terminal) -> Terminal:
@@ -41,6 +52,15 @@ def test_a_paused_run_goes_on_and_repeats_nothing(paused: Terminal) -> None:
     told = json.loads(paused.call("show", "last", "--json").out)
     assert told["state"] == "Success"
     assert told["parameters"] == {"n": 5}
+
+
+def test_a_run_from_the_terminal_has_the_leases_that_its_backend_lends(terminal: Terminal) -> None:
+    terminal.write("limited.py", LIMITED)
+
+    done = terminal.call("run", "limited.py", STRONGROOM_LIMITS="db=1")
+
+    # Without leases a limit is refused, and nobody could say that the run goes on.
+    assert done.code == 0, done.err
 
 
 def test_an_ended_run_is_told_from_an_unknown_one(paused: Terminal) -> None:

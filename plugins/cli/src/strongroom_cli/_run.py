@@ -15,7 +15,7 @@ from strongroom_cli._history import find_run
 from strongroom_cli._load import load_flow, read_parameters
 from strongroom_cli._output import Output, print_json
 from strongroom_cli._summary import Summary
-from strongroom_cli._traffic import CountingBackend
+from strongroom_cli._traffic import counting
 from strongroom_cli._watch import Watch
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _executor(id_: str, project: Project) -> Executor:
 def _run(flow: Flow, start: Callable[[Backend], State], project: Project, output: Output | None) -> Summary:
     watch = Watch(flow)
     with project.open_backend() as inner:
-        backend = CountingBackend(inner)
+        backend = counting(inner)
         try:
             with _watched(project, watch), _shown(watch, output):
                 state = start(backend)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom import Backend
+from strongroom.abc import SupportsLeases
 from strongroom_cli._output import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from strongroom import Envelope
+    from strongroom.abc import Lease
 
-__all__ = ["CLEAR", "CountingBackend", "Traffic"]
+__all__ = ["CLEAR", "CountingBackend", "Traffic", "counting"]
 
 CLEAR = ("run_id", "task", "map_index", "sequence", "kind", "name", "type", "at", "run_count", "shown")
 """The columns of an envelope that are in clear."""
@@ -72,3 +74,28 @@ class CountingBackend(Backend):
 
     def close(self) -> None:
         self._backend.close()
+
+
+class LendingBackend(CountingBackend):
+    """One that lends what the other one lends; leases are no documents, and are not counted."""
+
+    def __init__(self, backend: Backend, lender: SupportsLeases) -> None:
+        super().__init__(backend)
+        self._lender = lender
+
+    def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
+        """As `SupportsLeases` has it."""
+        return self._lender.acquire(name, holder, seconds=seconds, slots=slots)
+
+    def renew(self, lease: Lease, *, seconds: float) -> bool:
+        """As `SupportsLeases` has it."""
+        return self._lender.renew(lease, seconds=seconds)
+
+    def release(self, lease: Lease) -> None:
+        """As `SupportsLeases` has it."""
+        self._lender.release(lease)
+
+
+def counting(backend: Backend) -> CountingBackend:
+    """*backend*, counting what it takes. Without leases nobody could say whether a run goes on, so these go with it."""
+    return LendingBackend(backend, backend) if isinstance(backend, SupportsLeases) else CountingBackend(backend)
