@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["former", "rewrite"]
 
 
-def former(storage: Storage, keyring: Keyring) -> Iterator[str]:
-    """The keys of all records in *storage* that another key than the primary has tagged, as their headers have it."""
+def former(storage: Storage, keyring: Keyring, key_id: str | None = None) -> Iterator[str]:
+    """The keys of all records in *storage* under the key *key_id*, as their headers have it.
+
+    Without one, of those under any key that is not the primary.
+    """
     for entry in storage.walk():
         with contextlib.suppress(NotFoundError, DamagedError):
-            if _header(storage, entry.key).key != keyring.primary:
+            # What is encrypted is wrapped with the same key: both are written at once, here and where it is made.
+            found = _header(storage, entry.key).key
+            if found == key_id or (key_id is None and found != keyring.primary):
                 yield entry.key
 
 

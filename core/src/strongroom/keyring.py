@@ -43,6 +43,7 @@ __all__ = [
     "Keyring",
     "bind",
     "lend_keys",
+    "sealed_with",
     "take_lent_keys",
 ]
 
@@ -57,6 +58,11 @@ SEAL_OVERHEAD = _SEAL_PREFIX + 72
 
 LINK_SIZE = 16
 """How many bytes the tag has that links a document to the one before it."""
+
+
+def sealed_with(sealed: bytes) -> str:
+    """The id of the key that *sealed* or wrapped bytes name, which is not authentic before they open."""
+    return sealed[len(_SEAL_VERSION) : _SEAL_PREFIX].hex()
 
 
 class Keyring:
@@ -148,7 +154,7 @@ class Keyring:
     def _open(self, purpose: str, sealed: bytes, context: bytes) -> bytes:
         if sealed[: len(_SEAL_VERSION)] != _SEAL_VERSION:
             raise SealError
-        key = self._find(sealed[len(_SEAL_VERSION) : _SEAL_PREFIX].hex())
+        key = self._find(sealed_with(sealed))
         decryptor = Cobblestone256Decryptor(key.subkey(purpose), context)
         try:
             # Nothing is given out before the last chunk is authenticated, so a cut message is never half a message.
@@ -183,7 +189,7 @@ class Keyring:
         """
         # Nearly always the primary: each document has a link.
         is_ours = sealed.startswith(self._prefix)
-        key = self._primary if is_ours else self._find(sealed[len(_SEAL_VERSION) : _SEAL_PREFIX].hex())
+        key = self._primary if is_ours else self._find(sealed_with(sealed))
         return blake3.blake3(bind("link", previous, sealed, *parts), key=key.subkey("link")).digest(LINK_SIZE)
 
     def token(self, purpose: str, *parts: str | int | bytes | None) -> str:

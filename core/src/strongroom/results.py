@@ -240,9 +240,9 @@ class ResultStore:
 
         return ResultRecord(metadata, verified.payload, decode)
 
-    def former(self) -> Iterator[str]:
-        """The keys of all records that another key than the primary has tagged. Nothing is verified for that."""
-        return _rewriting.former(self._storage, self._keyring)
+    def former(self, key_id: str | None = None) -> Iterator[str]:
+        """The keys of all records under *key_id*, or under any but the primary. Nothing is verified for that."""
+        return _rewriting.former(self._storage, self._keyring, key_id)
 
     def rewrite(self, key: str) -> bool:
         """Tag the record under *key* with the primary key, and wrap its data key with it; False if that is so already.

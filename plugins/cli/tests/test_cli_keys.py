@@ -130,3 +130,83 @@ def test_a_key_that_does_not_seal_yet_rewrites_nothing(terminal: Terminal) -> No
 
     assert done.code == 2
     assert "exclude each other" in done.err
+
+
+def test_a_key_that_nothing_needs_is_removed(terminal: Terminal) -> None:
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+
+    done = terminal.call("keys", "retire", old[:6])
+
+    assert (done.code, done.out) == (0, f"the key {old} is gone\n")
+    assert [key["use"] for key in shown(terminal)["keys"]] == ["seals and opens"]
+    assert old not in (terminal.home / "keyring.toml").read_text()
+
+
+def test_a_key_that_records_and_documents_need_stays(terminal: Terminal) -> None:
+    assert terminal.call("run", "flows.py:good").code == 0
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+    before = (terminal.home / "keyring.toml").read_bytes()
+
+    for force in ([], ["--force"]):
+        refused = terminal.call("keys", "retire", old, *force)
+        assert refused.code == 1
+        assert refused.err.count("\n") == 1
+        assert "strongroom keys rewrite" in refused.err
+        assert "documents of 1 run, which stay as they were sent" in refused.err
+    found = json.loads(terminal.call("keys", "retire", old, "--json").out)
+
+    assert found["retired"] is False
+    assert (found["runs"], list(found["records"].values())) == (1, [2])
+    assert found["documents"] > 10
+    assert (terminal.home / "keyring.toml").read_bytes() == before
+
+
+def test_documents_are_given_up_by_force_only_and_results_are_still_read(terminal: Terminal) -> None:
+    assert terminal.call("run", "flows.py:good").code == 0
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate", "--rewrite")
+    refused = terminal.call("keys", "retire", old)
+    assert refused.code == 1
+    assert "records" not in refused.err
+    key = json.loads(terminal.call("store", "ls", "--json").out)[0]["key"]
+
+    done = terminal.call("keys", "retire", old, "--force")
+
+    assert done.code == 0
+    assert "what nobody can ever open again: " in done.out
+    assert terminal.call("store", "verify").code == 0
+    assert key in terminal.call("store", "ls").out
+    assert terminal.call("run", "flows.py:good").code == 0
+    assert terminal.call("read", "last", "table").code == 0
+
+
+def test_records_in_a_storage_of_a_tasks_own_are_found(terminal: Terminal) -> None:
+    terminal.write(
+        "own.py",
+        "from pathlib import Path\nfrom strongroom import Flow, task\n"
+        "@task(result_storage=Path('own'), result_serializer='json')\ndef kept():\n    return 1\n"
+        "with Flow('own') as flow:\n    kept()\n",
+    )
+    assert terminal.call("run", "own.py").code == 0
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+
+    found = json.loads(terminal.call("keys", "retire", old, "--json").out)
+
+    (place,) = found["records"]
+    assert place.endswith("/own")
+    assert terminal.call("keys", "rewrite", "--storage", "own").code == 0
+    assert json.loads(terminal.call("keys", "retire", old, "--json").out)["records"] == {}
+
+
+def test_the_key_that_seals_and_one_that_is_not_there_are_refused(terminal: Terminal) -> None:
+    primary = shown(terminal)["primary"]
+
+    seals, missing = terminal.call("keys", "retire", primary), terminal.call("keys", "retire", "zz")
+
+    assert seals.code == missing.code == 2
+    assert "strongroom keys rotate" in seals.err
+    assert "no key begins with 'zz'" in missing.err
+    assert shown(terminal)["primary"] == primary

@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module, metadata
 from pathlib import Path  # noqa: TC003  # typer looks at annotations when it runs
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
+from strongroom_cli._app_keys import keys
 from strongroom_cli._errors import CommandError, reported
+from strongroom_cli._options import AsJSON, Prefix, RunArgument, Storage, Traceback  # noqa: TC001  # as `Path`
 
 __all__ = ["app", "start"]
 
@@ -33,16 +35,7 @@ cache = typer.Typer(help="What is kept for later runs.", no_args_is_help=True, r
 app.add_typer(cache, name="cache")
 store = typer.Typer(help="What lies in storage.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store, name="store")
-keys = typer.Typer(help="The keys of the project.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-
-RunArgument: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or 'last'.")]
-AsJSON: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Traceback: TypeAlias = Annotated[bool, typer.Option("--traceback", help="Show where errors come from.")]
-Prefix: TypeAlias = Annotated[str, typer.Argument(metavar="[FOLDER]", help="Only what lies below it, such as runs.")]
-Storage: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="URL", help="Another storage than that of the settings.", show_default=False)
-]
 
 
 def start() -> None:
@@ -299,49 +292,6 @@ def collect_store(
     from strongroom_cli import _store
 
     _store.collect(storage, grace=grace, only_user=only_user, dry_run=dry_run, as_json=as_json)
-
-
-@keys.command("show")
-@reported
-def show_keys(
-    *,
-    as_json: AsJSON = False,
-    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
-) -> None:
-    """List the keys by their ids. No secret is shown."""
-    from strongroom_cli import _keys
-
-    _keys.show(as_json=as_json)
-
-
-@keys.command("rotate")
-@reported
-def rotate_keys(
-    *,
-    stage: Annotated[bool, typer.Option("--stage", help="Only add the key; the next call lets it seal.")] = False,
-    rewrite: Annotated[bool, typer.Option("--rewrite", help="Bring the stored results to the new key.")] = False,
-    storage: Storage = None,
-    as_json: AsJSON = False,
-    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
-) -> None:
-    """Seal with a new key from now on; the old ones go on opening what they sealed."""
-    from strongroom_cli import _keys
-
-    _keys.rotate(storage, stage=stage, with_rewrite=rewrite, as_json=as_json)
-
-
-@keys.command("rewrite")
-@reported
-def rewrite_keys(
-    *,
-    storage: Storage = None,
-    as_json: AsJSON = False,
-    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
-) -> None:
-    """Bring stored results to the key that seals now; goes on where it was stopped."""
-    from strongroom_cli import _keys
-
-    _keys.rewrite(storage, as_json=as_json)
 
 
 @app.command()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from strongroom.abc import KeySource
     from strongroom.keyring import Keyring
 
-__all__ = ["rewrite", "rotate", "show"]
+__all__ = ["changeable", "rewrite", "rotate", "show", "source_of"]
 
 _EVERY = 100
 
@@ -24,7 +24,7 @@ _EVERY = 100
 def show(*, as_json: bool) -> None:
     """Print the ids of the keys, the newest first, and never a secret."""
     keyring = Project.open().keyring
-    source = _source(keyring)
+    source = source_of(keyring)
     rows = [(id_, keyring.created(id_), _use(keyring, id_)) for id_ in reversed(_by_age(keyring))]
     if as_json:
         keys = [{"id": id_, "created": at.isoformat() if at else None, "use": use} for id_, at, use in rows]
@@ -49,7 +49,7 @@ def rotate(storage: str | None, *, stage: bool, with_rewrite: bool, as_json: boo
         )
     project = Project.open()
     before = project.keyring
-    source = _changeable(_source(before))
+    source = changeable(source_of(before))
     order = _by_age(before)
     waiting = order[order.index(before.primary) + 1 :]
     # Readers first: a key is durable where they find it before anything is sealed with it.
@@ -102,7 +102,7 @@ def _rewrite(project: Project, storage: str | None, *, as_json: bool, more: dict
 
 
 def _by_age(keyring: Keyring) -> list[str]:
-    return [key.id for key in _source(keyring).load().keys]
+    return [key.id for key in source_of(keyring).load().keys]
 
 
 def _use(keyring: Keyring, key_id: str) -> str:
@@ -112,13 +112,23 @@ def _use(keyring: Keyring, key_id: str) -> str:
     return "opens, waits to seal" if order.index(key_id) > order.index(keyring.primary) else "opens"
 
 
-def _source(keyring: Keyring) -> KeySource:
+def source_of(keyring: Keyring) -> KeySource:
+    """Where the keys are from.
+
+    Raises:
+        StrongroomError: they were given to this process alone.
+    """
     if keyring.source is None:
         raise StrongroomError("the keys of this project are in no place that others could look at")
     return keyring.source
 
 
-def _changeable(source: KeySource) -> SupportsRotation:
+def changeable(source: KeySource) -> SupportsRotation:
+    """*source*, to change the keys in it.
+
+    Raises:
+        CommandError: the keys come from a place that is not ours to change.
+    """
     if isinstance(source, SupportsRotation):
         return source
     raise CommandError(

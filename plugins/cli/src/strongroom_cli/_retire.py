@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does anything still need an old key, and how is it removed if nothing does?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from strongroom.documents import StateDocument
+from strongroom.errors import SealError
+from strongroom.keyring import sealed_with
+from strongroom.project import Project
+from strongroom_cli._errors import FAILED, CommandError, complain
+from strongroom_cli._keys import changeable, source_of
+from strongroom_cli._output import Output, print_json
+from strongroom_cli._paths import local_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from strongroom.abc import Envelope
+    from strongroom.keyring import Keyring
+
+__all__ = ["retire"]
+
+_ALL = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What cannot be read without a key."""
+
+    records: Mapping[str, int]
+    """The URL of a storage -> how many records are tagged with the key."""
+    documents: int
+    runs: int
+
+    @property
+    def of_runs(self) -> str:
+        """The documents, counted."""
+        return f"{self.documents} document{'s' * (self.documents > 1)} of {self.runs} run{'s' * (self.runs > 1)}"
+
+    @property
+    def said(self) -> str:
+        """All of it, and the way out of it."""
+        parts = []
+        if self.records:
+            where = ", ".join(f"{count} in {local_path(url)}" for url, count in sorted(self.records.items()))
+            parts.append(
+                f"records ({where}): `strongroom keys rewrite --storage URL` brings them to the one that seals"
+            )
+        if self.documents:
+            parts.append(f"{self.of_runs}, which stay as they were sent: with --force nobody can ever open these again")
+        return "; and by ".join(parts)
+
+
+def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> None:
+    """Remove *key* from where the keys are, unless something needs it; *force* gives up documents, never records.
+
+    Raises:
+        CommandError: there is no such key, it seals, or it cannot be removed.
+        SystemExit: something needs it.
+    """
+    project = Project.open()
+    keyring = project.keyring
+    source = changeable(source_of(keyring))
+    key_id = _full(key, keyring)
+    if key_id == keyring.primary:
+        raise CommandError(f"the key {key_id} seals; let a new one do that first: strongroom keys rotate")
+    # All looking comes before the one change, which is whole or not at all: so this may be stopped at any point.
+    needs = _look(project, key_id, storages)
+    goes = not needs.records and (force or not needs.documents)
+    if goes:
+        source.remove(key_id)
+    if as_json:
+        found = {"records": dict(needs.records), "documents": needs.documents, "runs": needs.runs}
+        print_json({"key": key_id, "retired": goes, "primary": keyring.primary, **found})
+    elif goes:
+        lost = f"; what nobody can ever open again: {needs.of_runs}" if needs.documents else ""
+        Output().line(f"the key {key_id} is gone{lost}")
+    else:
+        complain(f"the key {key_id} was left where it is: it is needed by {needs.said}")
+    if not goes:
+        raise SystemExit(FAILED)
+
+
+def _full(key: str, keyring: Keyring) -> str:
+    found = [each for each in keyring.ids if key and each.startswith(key)]
+    if len(found) != 1:
+        what = f"{len(found)} keys begin" if found else "no key begins"
+        raise CommandError(f"{what} with {key!r}; `strongroom keys show` lists them")
+    return found[0]
+
+
+def _look(project: Project, key_id: str, storages: Sequence[str]) -> _Needs:
+    places = dict.fromkeys([project.store().url, *(project.store(url).url for url in storages)])
+    of_runs = Counter[str]()
+    for envelope in _envelopes(project):
+        if sealed_with(envelope.sealed) == key_id:
+            of_runs[envelope.run_id] += 1
+        # What a task has kept in a storage of its own may need the key, whichever sealed the word of it.
+        places.update(dict.fromkeys(_storages(project, envelope)))
+    records = {url: sum(1 for _ in project.store(url).former(key_id)) for url in places}
+    return _Needs({url: count for url, count in records.items() if count}, of_runs.total(), len(of_runs))
+
+
+def _envelopes(project: Project) -> Iterator[Envelope]:
+    if project.backend_id == "memory":
+        return
+    with project.open_backend() as backend:
+        for run_id in backend.runs(limit=_ALL):
+            yield from backend.read(run_id)
+
+
+def _storages(project: Project, envelope: Envelope) -> Iterator[str]:
+    try:
+        document = project.open_document(envelope)
+    except SealError:
+        # Sealed with a key that is gone, or changed: it leads nowhere any more.
+        return
+    if not isinstance(document, StateDocument):
+        return
+    for kept in [*document.cached_inputs.values(), *([document.result] if document.result else [])]:
+        if kept.handler == "stored" and isinstance(kept.reference, Mapping):
+            yield str(kept.reference.get("storage"))
