@@ -72,12 +72,16 @@ class Disposing:
         if self._plugins.masks:
             document = masked_document(document, self._plugins.mask)
         document = self._without(document)
-        shown = {field: self._open(field, getattr(document, field), how) for field, how in self._shows[type(document)]}
+        shown: dict[str, object] = {}
+        for field, how in self._shows[type(document)]:
+            if value := getattr(document, field):
+                shown[field] = self._open(field, value, how)
         if isinstance(document, StateDocument) and document.error is not None:
             for part, how in self._error_shows:
-                shown[part] = self._open_part(part, document.error, how)
+                if opened := self._open_part(part, document.error, how):
+                    shown[part] = opened
         task, name = self._column("task", document.task), self._column("name", document.name)
-        return Disposed(document, task, name, {field: value for field, value in shown.items() if value})
+        return Disposed(document, task, name, shown)
 
     def _without(self, document: Document) -> Document:
         gone: dict[str, Any] = {

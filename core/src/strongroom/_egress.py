@@ -80,9 +80,10 @@ class Gate:
         try:
             # By default nothing but the class of an error is to be disposed of.
             if not self._is_default or self._plugins.masks or getattr(document, "error", None) is not None:
-                document, *column, shown = self._dispose(document)
-                if column != [task, name]:
-                    true, (task, name) = (task, name), column
+                document, shown_task, shown_name, shown = self._dispose(document)
+                if shown_task != task or shown_name != name:
+                    true = (task, name)
+                    task, name = shown_task, shown_name
             if error_id := getattr(document, "error_id", ""):
                 shown["error_id"] = error_id
             # Bound like a column, so that nobody can show anything else.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -72,7 +72,7 @@ class Key:
     @classmethod
     def generate(cls) -> Key:
         """A new key from the operating system's random numbers."""
-        return cls(secrets.token_bytes(_SECRET_SIZE), datetime.now(UTC).replace(microsecond=0))
+        return cls(os.urandom(_SECRET_SIZE), datetime.now(UTC).replace(microsecond=0))
 
     def subkey(self, purpose: str) -> bytes:
         """The 32-byte key for one purpose: such as ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""

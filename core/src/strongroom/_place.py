@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 from strongroom.errors import NotSupportedError, SettingsError
 
@@ -127,6 +126,8 @@ def as_place(where: object) -> Place:
 
 
 def _checked(url: str) -> str:
+    from urllib.parse import unquote, urlsplit  # slow to import, and few programs name a storage before they run
+
     if "::" in url.partition("/")[0]:
         raise SettingsError("a storage is one file system; URLs that are joined by :: are not opened")
     try:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import io
 import struct
 import sys
@@ -273,6 +272,8 @@ def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, 
 
 
 def _check_trailer(trailer: bytes, payload_size: int, hasher: _Hasher, location: str) -> int:
+    import hmac  # brings OpenSSL's hashes, which take 3 ms to load and are needed for no more than a comparison
+
     if len(trailer) != _TRAILER_SIZE:
         raise DamagedError(location)
     sizes, tag = trailer[: _SIZES.size], trailer[_SIZES.size :]
@@ -318,8 +319,14 @@ def _line(header: Header) -> bytes:
     return line + b" " * padding + b"\n"
 
 
+def _hmac_sha256(key: bytes) -> _Hasher:
+    import hmac
+
+    return hmac.new(key, digestmod="sha256")
+
+
 def _hasher(keyring: Keyring, header: Header, context: bytes, line: bytes) -> _Hasher:
     key = keyring.tag_key(header.key, _PURPOSES[header.suite])
-    hasher: _Hasher = blake3.blake3(key=key) if header.suite == "blake3" else hmac.new(key, digestmod="sha256")
+    hasher = _hmac_sha256(key) if header.suite == "hmac-sha256" else blake3.blake3(key=key)
     hasher.update(b"".join((_SIZES.pack(len(context), len(line)), context, line)))
     return hasher

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
 
 from strongroom._place import LOCAL, Where, as_place
 from strongroom.errors import PermanentStorageError
@@ -125,6 +124,8 @@ def open_storage(where: Where) -> Storage:
     Raises:
         SettingsError: there is no such kind of storage, or the URL holds a password.
     """
+    from urllib.parse import urlsplit  # as in `_place`
+
     place = as_place(where)
     scheme = "" if place.filesystem is not None else urlsplit(place.url).scheme
     if place.filesystem is None and (scheme in LOCAL or isinstance(where, Path)):
@@ -138,4 +139,6 @@ def open_storage(where: Where) -> Storage:
 
 def _folder(url: str) -> str:
     """The folder that a ``file:`` URL names, which has %20 where the folder has a space."""
+    from urllib.parse import unquote, urlsplit
+
     return unquote(urlsplit(url).path)

@@ -174,15 +174,18 @@ class TaskRunner:
         return state
 
     def _check_upstream(self, state: State) -> State:
-        if not self._is_start and not all(upstream.is_finished() for upstream in self._upstream.values()):
-            raise _NotYet
+        # Loops, here and below: for the one or two tasks upstream that most have, a generator takes longer to make.
+        for upstream in () if self._is_start else self._upstream.values():
+            if not upstream.is_finished():
+                raise _NotYet
         return state
 
     def _check_skips(self, state: State) -> State:
         if self._is_start or not self._task.skip_on_upstream_skip:
             return state
-        if any(upstream.is_skipped() for upstream in self._upstream.values()):
-            return Skipped("an upstream task was skipped")
+        for upstream in self._upstream.values():
+            if upstream.is_skipped():
+                return Skipped("an upstream task was skipped")
         return state
 
     def _read_inputs(self, state: State) -> State:
@@ -261,8 +264,9 @@ class TaskRunner:
         return state if passes else TriggerFailed("the trigger did not pass")
 
     def _check_mapping(self, state: State) -> State:
-        if self._map_index < 0 and any(edge.mapped for edge in self._upstream):
-            return Failed("there is nothing to map over, since what it is mapped over did not succeed")
+        for edge in () if self._map_index >= 0 else self._upstream:
+            if edge.mapped:
+                return Failed("there is nothing to map over, since what it is mapped over did not succeed")
         return state
 
     def _set_running(self, state: State) -> State:  # noqa: ARG002  # one of the steps

@@ -15,8 +15,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import blake3
-from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
-from cryptography.exceptions import InvalidTag
 
 from strongroom._held_keys import KEYRING_VARIABLE, DescriptorKeys, EnvironmentKeys, lend_keys, take_lent_keys
 from strongroom._key_file import KeyFile
@@ -78,6 +76,10 @@ class Keyring:
         """Use *keys*, the first to seal with and then from new to old; *source* is where they are from."""
         if not keys:
             raise KeyringError("a keyring needs at least one key")
+        # A tenth of all the time that `import strongroom` would take, and only whoever has a keyring needs it.
+        from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+
+        self._encryptor, self._decryptor = Cobblestone256Encryptor, Cobblestone256Decryptor
         self._primary = keys[0]
         self._keys = {key.id: key for key in keys}
         self._oldest = self._keys[oldest or keys[-1].id]
@@ -148,14 +150,16 @@ class Keyring:
         return self._open("wrap", wrapped, context)
 
     def _close(self, purpose: str, message: bytes, context: bytes) -> bytes:
-        encryptor = Cobblestone256Encryptor(self._primary.subkey(purpose), context)
+        encryptor = self._encryptor(self._primary.subkey(purpose), context)
         return b"".join((self._prefix, encryptor.update(message), encryptor.finalize()))
 
     def _open(self, purpose: str, sealed: bytes, context: bytes) -> bytes:
         if sealed[: len(_SEAL_VERSION)] != _SEAL_VERSION:
             raise SealError
+        from cryptography.exceptions import InvalidTag
+
         key = self._find(sealed_with(sealed))
-        decryptor = Cobblestone256Decryptor(key.subkey(purpose), context)
+        decryptor = self._decryptor(key.subkey(purpose), context)
         try:
             # Nothing is given out before the last chunk is authenticated, so a cut message is never half a message.
             return decryptor.update(sealed[_SEAL_PREFIX:]) + decryptor.finalize()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -159,7 +158,7 @@ class ResultStore:
             SerializationError: the serializer cannot keep it.
             StorageError: the storage cannot; *key* is as it was.
         """
-        id_ = secrets.token_hex(16)
+        id_ = os.urandom(16).hex()
         key = check_key(key or f"results/{id_}")
         chain = self._chain.for_value(value, self._plugins)
         header = _record.Header(
@@ -173,7 +172,7 @@ class ResultStore:
         )
         codec_context = CodecContext(_record.codec_binding(key, id_))
         if chain.encrypts:
-            codec_context = CodecContext(codec_context.binding, data_key=secrets.token_bytes(_DATA_KEY_SIZE))
+            codec_context = CodecContext(codec_context.binding, data_key=os.urandom(_DATA_KEY_SIZE))
             header = _record.with_data_key(header, codec_context.data_key, key, self._keyring)
         with self._storage.create(key) as sink:
             writer = _record.RecordWriter(sink, header, _record.bound_to(key), self._keyring)
