@@ -38,7 +38,7 @@ def test_without_any_source_the_defaults_hold_and_say_so(project: Path) -> None:
     assert found.home == Path("/home/someone/.strongroom")
     assert (found.results.storage, found.results.serializer, found.results.persist) == ("", "auto", False)
     assert set(found.results.allow) == {
-        *("arrow", "arrow.parquet", "json", "pickle"),
+        *("arrow", "arrow.parquet", "json", "json.bytes", "pickle"),
         *("compressed", "compressed.bz2", "compressed.gzip", "compressed.lz4", "compressed.xz", "encrypted"),
     }
     assert found.tasks.persist_result is None

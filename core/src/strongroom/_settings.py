@@ -60,7 +60,7 @@ class Results(_Section, frozen=True):
     require_encryption: bool = False
     """Write and read no result that is not encrypted."""
     allow: tuple[str, ...] = (
-        *("arrow", "arrow.parquet", "json", "pickle"),
+        *("arrow", "arrow.parquet", "json", "json.bytes", "pickle"),
         *("compressed", "compressed.bz2", "compressed.gzip", "compressed.lz4", "compressed.xz", "encrypted"),
     )
     """The ids of the serializers and codecs that may decode what is stored."""

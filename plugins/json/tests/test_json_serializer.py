@@ -156,11 +156,6 @@ def test_what_is_claimed_is_what_can_be_kept(value: object) -> None:
         assert strongroom_choose_serializer(value) == "json"
 
 
-def test_a_megabyte_of_bytes_is_left_to_those_who_stream_them() -> None:
-    assert strongroom_choose_serializer(bytes((1 << 20) - 1)) == "json"
-    assert strongroom_choose_serializer(bytes(1 << 20)) is None
-
-
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True, "x"]}, [], "text", {"$5": "$5"}], ids=repr)
 def test_plain_values_look_plain(value: object) -> None:
     unescaped = json.loads(JSON().dumps(value).replace(b'"$$', b'"$'))
