@@ -6,12 +6,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from strongroom.codecs import EncodingWriter
 from strongroom.errors import StorageError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import WriteableBuffer
 
 __all__ = ["CompressedReader", "CompressedWriter", "Compressor", "Decompressor"]
 
@@ -54,47 +53,21 @@ class Decompressor(Protocol):
         ...
 
 
-class CompressedWriter(io.RawIOBase):
-    """Compresses what is written; `close` marks the end and leaves *sink* open."""
+class CompressedWriter(EncodingWriter):
+    """Compresses what is written."""
+
+    piece = _CHUNK
 
     def __init__(self, sink: BinaryIO, compressor: Compressor) -> None:
         super().__init__()
         self._sink = sink
         self._compressor = compressor
 
-    def writable(self) -> bool:
-        return True
+    def encode(self, data: memoryview) -> None:
+        self._pass_on(self._compressor.compress(data))
 
-    def write(self, data: ReadableBuffer, /) -> int:
-        if self.closed:
-            raise ValueError("write to a closed file")
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _CHUNK):
-            self._pass_on(self._compressor.compress(view[start : start + _CHUNK]))
-        return len(view)
-
-    def close(self) -> None:
-        if not self.closed:
-            try:
-                self._pass_on(self._compressor.flush())
-            finally:
-                super().close()
-
-    def abandon(self) -> None:
-        """Close without an end, so that no reader takes what was written so far for all."""
-        super().close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
-    def __del__(self) -> None:
-        # A file closes itself when it is forgotten, which would make half of a value look complete.
-        self.abandon()
+    def finish(self) -> None:
+        self._pass_on(self._compressor.flush())
 
     def _pass_on(self, compressed: bytes) -> None:
         if compressed:

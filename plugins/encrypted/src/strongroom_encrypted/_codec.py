@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom.abc import Codec
+from strongroom.codecs import EncodingWriter
 from strongroom.errors import SealError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import WriteableBuffer
     from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 
     from strongroom.abc import CodecContext
@@ -66,8 +65,10 @@ def _key(context: CodecContext) -> bytes:
     return context.data_key
 
 
-class _Writer(io.RawIOBase):
-    """Encrypts what is written; `close` marks the end and leaves *sink* open."""
+class _Writer(EncodingWriter):
+    """Encrypts what is written."""
+
+    piece = _PIECE
 
     def __init__(self, sink: BinaryIO, encryptor: Cobblestone256Encryptor) -> None:
         super().__init__()
@@ -76,41 +77,13 @@ class _Writer(io.RawIOBase):
         # One buffer for all of the value: to get a new one each time costs more than the cipher.
         self._buffer = memoryview(bytearray(_ROOM))
 
-    def writable(self) -> bool:
-        return True
+    def encode(self, data: memoryview) -> None:
+        count = self._encryptor.update_into(data, self._buffer)
+        if count:
+            self._sink.write(self._buffer[:count])
 
-    def write(self, data: ReadableBuffer, /) -> int:
-        if self.closed:
-            raise ValueError("write to a closed file")
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), _PIECE):
-            count = self._encryptor.update_into(view[start : start + _PIECE], self._buffer)
-            if count:
-                self._sink.write(self._buffer[:count])
-        return len(view)
-
-    def close(self) -> None:
-        if not self.closed:
-            try:
-                self._sink.write(self._encryptor.finalize())
-            finally:
-                super().close()
-
-    def abandon(self) -> None:
-        """Close without an end, so that no reader takes what was written so far for all."""
-        super().close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
-    def __del__(self) -> None:
-        # A file closes itself when it is forgotten, which would make half of a value look complete.
-        self.abandon()
+    def finish(self) -> None:
+        self._sink.write(self._encryptor.finalize())
 
 
 class _Reader(io.RawIOBase):

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does a writer that others build on write the end when the value is complete, and never else?"""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO, cast
+
+import pytest
+
+from strongroom import Codec, CodecContext
+from strongroom.codecs import EncodingWriter
+from strongroom.testing import CodecTests
+
+
+class Writer(EncodingWriter):
+    """Writes each piece with its length before it, and a length of nothing at the end."""
+
+    piece = 200
+
+    def __init__(self, sink: BinaryIO) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def encode(self, data: memoryview) -> None:
+        self._sink.write(bytes([len(data)]) + data)
+
+    def finish(self) -> None:
+        self._sink.write(b"\0")
+
+
+class Reader(io.RawIOBase):
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+        self._left = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]  # enough for a test
+        while not self._left and not self._ended:
+            size = self._exactly(1)[0]
+            self._left = self._exactly(size)
+            self._ended = not size
+        if self._ended and self._source.read(1):
+            raise ValueError("there is more")
+        count = min(len(target), len(self._left))
+        target[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+    def _exactly(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            more = self._source.read(size - len(found))
+            if not more:
+                raise ValueError("cut off")
+            found += more
+        return found
+
+
+class Pieces(Codec):
+    id = "pieces"
+
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        return cast("BinaryIO", Writer(sink))
+
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        return cast("BinaryIO", Reader(source))
+
+
+class TestPieces(CodecTests):
+    codec = Pieces()
+
+
+def test_a_block_that_fails_leaves_out_the_end() -> None:
+    sink = io.BytesIO()
+
+    def write_half() -> None:
+        with Writer(cast("BinaryIO", sink)) as writer:
+            writer.write(b"abc")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+
+    assert sink.getvalue() == b"\3abc"
+
+
+def test_an_end_that_cannot_be_written_is_not_tried_again() -> None:
+    class Fails(Writer):
+        times = 0
+
+        def finish(self) -> None:
+            self.times += 1
+            raise OSError("full")
+
+    writer = Fails(cast("BinaryIO", io.BytesIO()))
+
+    with pytest.raises(OSError, match="full"):
+        writer.close()
+    writer.close()
+
+    assert writer.times == 1
+
+
+def test_no_more_than_a_piece_is_encoded_at_a_time() -> None:
+    sink = io.BytesIO()
+
+    with Writer(cast("BinaryIO", sink)) as writer:
+        assert writer.write(bytes(500)) == 500
+
+    assert sink.getvalue() == b"\xc8" + bytes(200) + b"\xc8" + bytes(200) + b"\x64" + bytes(100) + b"\0"
