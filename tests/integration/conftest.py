@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -46,30 +48,41 @@ def raises(error: BaseException) -> Callable[..., object]:
     return run
 
 
-class Calls(ResultHandler):
-    """Keeps values in a dictionary, and notes what it is asked for."""
+class Noting(ResultHandler):
+    """Keeps values in files, and notes in one more what it is asked for, whichever process asks."""
 
-    id = "calls"
+    id = "noting"
 
-    def __init__(self) -> None:
-        self.kept: dict[str, object] = {}
-        self.written: list[tuple[str, object]] = []
-        self.read_again: list[str] = []
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def write(self, value: object, slot: Slot) -> JSONValue:
-        reference = f"{slot.task}/{len(self.kept)}"
-        self.kept[reference] = value
-        self.written.append((slot.task, value))
-        return reference
+        name = f"{slot.task}{'' if slot.map_index < 0 else slot.map_index}.{slot.field.replace(' ', '-')}"
+        (self.folder / name).write_text(json.dumps(value))
+        self._note("write", name)
+        return name
 
     def read(self, reference: JSONValue, slot: Slot) -> object:
-        self.read_again.append(slot.task)
-        return self.kept[str(reference)]
+        self._note("read", str(reference))
+        return json.loads((self.folder / str(reference)).read_text())
+
+    def _note(self, *words: str) -> None:
+        file = os.open(self.folder / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, " ".join((*words, "\n")).encode())
+        os.close(file)
+
+    @property
+    def notes(self) -> list[str]:
+        """What it was asked for, such as ``write up.result``."""
+        path = self.folder / "notes"
+        return [line.strip() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture
-def calls() -> Calls:
-    return Calls()
+def noting(tmp_path: Path) -> Noting:
+    folder = tmp_path / "noted"
+    folder.mkdir()
+    return Noting(folder)
 
 
 @pytest.fixture

@@ -17,74 +17,15 @@ from strongroom import (
     Serializer,
     Slot,
     State,
-    context,
-    signals,
     states,
 )
 from strongroom.documents import StateDocument
 from strongroom.project import Project
 
-from .conftest import Calls, Recorded, a_task, records_under, states_of
+from .conftest import Noting, Recorded, a_task, records_under, states_of
+from .doings import fails, fails_at_first, pauses, returns
 
 Stored = Callable[[], list[Path]]
-
-
-def fails_at_first(x: object) -> object:
-    if context.task_run_count == 1:
-        raise ValueError
-    return x
-
-
-def pauses(x: object) -> object:
-    raise signals.PAUSE
-
-
-def retries_at_first(x: object) -> object:
-    if context.task_run_count == 1:
-        raise signals.RETRY
-    return x
-
-
-def skips(x: object) -> object:
-    raise signals.SKIP
-
-
-def fails(x: object) -> object:
-    raise ValueError
-
-
-def returns(x: object) -> object:
-    return x
-
-
-CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[str]]] = {
-    "success": (returns, {}, []),
-    "failure": (fails, {}, []),
-    "skip": (skips, {}, []),
-    "persist_result": (returns, {"persist_result": True}, ["down"]),
-    "checkpoint": (returns, {"checkpoint": True}, ["down"]),
-    "persist_result of a failure": (fails, {"persist_result": True}, []),
-    "retry": (fails_at_first, {"max_retries": 1}, ["up"]),
-    "two retries": (fails, {"max_retries": 2}, ["up"]),
-    "retry that persists": (fails_at_first, {"max_retries": 1, "persist_result": True}, ["up", "down"]),
-    "RETRY": (retries_at_first, {}, ["up"]),
-    "PAUSE": (pauses, {}, ["up"]),
-    "a failure that is not worth a retry": (fails, {"max_retries": 1, "retry_on": KeyError}, []),
-}
-
-
-@pytest.mark.parametrize("executor", ["sync", "threads"])
-@pytest.mark.parametrize("circumstance", CIRCUMSTANCES)
-def test_a_handler_is_called_only_for_what_has_to_survive(circumstance: str, executor: str, calls: Calls) -> None:
-    function, arguments, expected = CIRCUMSTANCES[circumstance]
-    with Flow("flow", result_handler=calls) as flow:
-        up = a_task(lambda: "value", name="up")()
-        a_task(function, name="down", **arguments)(up)
-
-    flow.run(executor=executor)
-
-    assert [slug for slug, _ in calls.written] == expected
-    assert calls.read_again == []
 
 
 @pytest.mark.parametrize("function", [pauses, fails])
@@ -105,16 +46,16 @@ def test_the_inputs_of_what_will_run_again_are_records_that_its_state_leads_to(
     assert len(stored()) == 2
 
 
-def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(calls: Calls) -> None:
+def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(noting: Noting) -> None:
     with Flow("flow") as flow:
-        arguments = {"result_handler": calls, "persist_result": True, "cache_result_in_memory": False}
+        arguments = {"result_handler": noting, "persist_result": True, "cache_result_in_memory": False}
         up = a_task(lambda: "value", name="up", **arguments)()
         down = a_task(fails_at_first, name="down", max_retries=1)(up)
 
     state = states_of(flow.run())[down]
 
     assert state.result == "value"
-    assert calls.read_again == ["up", "up"]
+    assert noting.notes == ["write up.result", "read up.result", "read up.result"]
 
 
 # Who decides, strongest first: the task, the setting tasks.persist_result, the flow, the setting results.persist.
@@ -123,19 +64,19 @@ WORDS = list(itertools.product([None, True, False], [None, True, False], [None, 
 
 @pytest.mark.parametrize("words", WORDS, ids=str)
 def test_the_strongest_word_decides_whether_a_result_is_kept(
-    words: tuple[bool | None, ...], calls: Calls, monkeypatch: pytest.MonkeyPatch
+    words: tuple[bool | None, ...], noting: Noting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_task, of_tasks, of_flow, of_results = words
     for name, word in (("TASKS_PERSIST_RESULT", of_tasks), ("RESULTS_PERSIST", of_results)):
         if word is not None:
             monkeypatch.setenv(f"STRONGROOM_{name}", str(word).lower())
-    with Flow("flow", persist_result=of_flow, result_handler=calls) as flow:
+    with Flow("flow", persist_result=of_flow, result_handler=noting) as flow:
         a_task(lambda: "value", name="kept", persist_result=of_task)()
 
     flow.run()
 
     said = [word for word in words if word is not None]
-    assert calls.written == ([("kept", "value")] if said and said[0] else [])
+    assert noting.notes == (["write kept.result"] if said and said[0] else [])
 
 
 @pytest.mark.parametrize(
@@ -195,20 +136,20 @@ def test_the_strongest_word_decides_how_a_result_is_kept(
     assert f'"chain":"{chain}"'.encode() in stored()[0].read_bytes()
 
 
-def test_a_handler_of_the_task_wins_over_one_of_the_flow(calls: Calls) -> None:
-    of_task = Calls()
-    with Flow("flow", persist_result=True, result_handler=calls) as flow:
+def test_a_handler_of_the_task_wins_over_one_of_the_flow(noting: Noting, tmp_path: Path) -> None:
+    of_task = Noting(tmp_path)
+    with Flow("flow", persist_result=True, result_handler=noting) as flow:
         a_task(lambda: 1, name="one", result_handler=of_task)()
         a_task(lambda: 2, name="two")()
 
     flow.run()
 
-    assert of_task.written == [("one", 1)]
-    assert calls.written == [("two", 2)]
+    assert of_task.notes == ["write one.result"]
+    assert noting.notes == ["write two.result"]
 
 
-def test_a_dropped_value_is_read_again_by_whoever_needs_it(calls: Calls) -> None:
-    with Flow("flow", result_handler=calls, persist_result=True, cache_result_in_memory=False) as flow:
+def test_a_dropped_value_is_read_again_by_whoever_needs_it(noting: Noting) -> None:
+    with Flow("flow", result_handler=noting, persist_result=True, cache_result_in_memory=False) as flow:
         up = a_task(lambda: [1], name="up")()
         down = a_task(lambda x: x * 2, name="down")(up)
 
@@ -216,7 +157,7 @@ def test_a_dropped_value_is_read_again_by_whoever_needs_it(calls: Calls) -> None
 
     assert not states_[up]._result.in_memory
     assert states_[down].result == [1, 1]
-    assert calls.read_again == ["up", "down"]
+    assert noting.notes == ["write up.result", "read up.result", "write down.result", "read down.result"]
 
 
 SECRET = "a value that must not be told"
@@ -286,28 +227,28 @@ def test_what_could_not_be_kept_did_not_succeed_and_the_message_does_not_tell_it
     assert not list(isolated.rglob("*.tmp"))
 
 
-def test_a_result_that_cannot_be_kept_is_tried_again_like_any_failure(calls: Calls) -> None:
-    class Once(Calls):
+def test_a_result_that_cannot_be_kept_is_tried_again_like_any_failure(tmp_path: Path) -> None:
+    class Once(Noting):
         def write(self, value: object, slot: Slot) -> JSONValue:
             reference = super().write(value, slot)
-            if len(self.written) == 1:
+            if len(self.notes) == 1:
                 raise TimeoutError
             return reference
 
-    handler = Once()
+    handler = Once(tmp_path)
     with Flow("flow", result_handler=handler) as flow:
         kept = a_task(lambda: "value", name="kept", persist_result=True, max_retries=1)()
 
     assert type(states_of(flow.run())[kept]) is states.Success
-    assert len(handler.written) == 2
+    assert len(handler.notes) == 2
 
 
-def test_an_input_that_cannot_be_read_fails_the_task_that_needs_it(recorded: Recorded) -> None:
-    class Forgets(Calls):
+def test_an_input_that_cannot_be_read_fails_the_task_that_needs_it(recorded: Recorded, tmp_path: Path) -> None:
+    class Forgets(Noting):
         def read(self, reference: JSONValue, slot: Slot) -> object:
             raise LookupError(SECRET)
 
-    with Flow("flow", result_handler=Forgets()) as flow:
+    with Flow("flow", result_handler=Forgets(tmp_path)) as flow:
         up = a_task(lambda: 1, name="up", persist_result=True, cache_result_in_memory=False)()
         down = a_task(returns, name="down")(up)
 
@@ -315,7 +256,7 @@ def test_an_input_that_cannot_be_read_fails_the_task_that_needs_it(recorded: Rec
 
     assert type(state) is states.Failed
     assert (
-        state.message == "an input could not be read: the result handler 'calls' could not read a result: LookupError"
+        state.message == "an input could not be read: the result handler 'noting' could not read a result: LookupError"
     )
     assert [each.type for each in recorded(task="down")] == ["Failed"]
 

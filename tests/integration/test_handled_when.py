@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -11,78 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, JSONValue, Parameter, ResultHandler, Slot, context, signals
+from strongroom import Flow, Parameter
 
-from .conftest import a_task, states_of
+from .conftest import Noting, a_task, states_of
+from .doings import fails, fails_at_first, loops, pauses, retries_at_first, returns, skips
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from strongroom.states import State
-
-
-class Noting(ResultHandler):
-    """Keeps values in files, and notes in one more what it is asked for, whichever process asks."""
-
-    id = "noting"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def write(self, value: object, slot: Slot) -> JSONValue:
-        name = f"{slot.task}{'' if slot.map_index < 0 else slot.map_index}.{slot.field.replace(' ', '-')}"
-        (self.folder / name).write_text(json.dumps(value))
-        self._note("write", name)
-        return name
-
-    def read(self, reference: JSONValue, slot: Slot) -> object:
-        self._note("read", str(reference))
-        return json.loads((self.folder / str(reference)).read_text())
-
-    def _note(self, *words: str) -> None:
-        file = os.open(self.folder / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(file, " ".join((*words, "\n")).encode())
-        os.close(file)
-
-    @property
-    def notes(self) -> list[str]:
-        path = self.folder / "notes"
-        return [line.strip() for line in path.read_text().splitlines()] if path.exists() else []
-
-
-@pytest.fixture
-def noting(tmp_path: Path) -> Noting:
-    folder = tmp_path / "noted"
-    folder.mkdir()
-    return Noting(folder)
-
-
-def fails_at_first(x: object) -> object:
-    if context.task_run_count == 1:
-        raise ValueError
-    return x
-
-
-def pauses(x: object) -> object:
-    raise signals.PAUSE
-
-
-def skips(x: object) -> object:
-    raise signals.SKIP
-
-
-def fails(x: object) -> object:
-    raise ValueError
-
-
-def loops(x: object) -> object:
-    if context.loop_count < 3:
-        raise signals.LOOP(result=1)
-    return x
-
-
-def returns(x: object) -> object:
-    return x
 
 
 def slowly(x: object) -> object:
@@ -102,7 +38,12 @@ def note_queued(task: object, old: State, new: State) -> None:
 CIRCUMSTANCES: dict[str, tuple[Callable[..., object], dict[str, object], list[str]]] = {
     "a retry": (fails_at_first, {"max_retries": 1}, ["write up.result"]),
     "a pause": (pauses, {}, ["write up.result"]),
-    "checkpointing": (returns, {"persist_result": True}, ["write down.result"]),
+    "two retries": (fails, {"max_retries": 2}, ["write up.result"]),
+    "a RETRY": (retries_at_first, {}, ["write up.result"]),
+    "a failure that is not worth a retry": (fails, {"max_retries": 1, "retry_on": KeyError}, []),
+    "checkpointing": (returns, {"checkpoint": True}, ["write down.result"]),
+    "persisting": (returns, {"persist_result": True}, ["write down.result"]),
+    "both": (fails_at_first, {"max_retries": 1, "persist_result": True}, ["write up.result", "write down.result"]),
     "success": (returns, {}, []),
     "failure": (fails, {}, []),
     "a skip": (skips, {}, []),
