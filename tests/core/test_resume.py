@@ -315,6 +315,22 @@ def test_what_cannot_be_resumed_is_said(backend: MemoryBackend) -> None:
         changed.resume(paused, backend=backend)
 
 
+def test_a_resumed_run_has_the_date_on_which_it_began(backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    @task(trigger=triggers.manual_only)
+    def dated(before: datetime) -> tuple[datetime, datetime, str]:
+        return before, context.date, context.today
+
+    with Flow("f", result_handler="json") as f:
+        last = dated(task(lambda: str(context.date), name="before")())
+
+    f.run(backend=backend)
+    before, after, today = f.resume(_last_run(backend), backend=backend).result[last].result  # type: ignore[index]
+
+    assert abs(datetime.fromisoformat(before) - after) < timedelta(seconds=5)
+    assert today == after.date().isoformat()
+    assert after < datetime.now(UTC)
+
+
 def test_resuming_goes_on_counting(backend: MemoryBackend) -> None:
     with Flow("f") as f:
         approved(1)

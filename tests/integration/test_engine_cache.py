@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import Flow, Keyring, Parameter, ResultStore, State, caching, context
+from strongroom.errors import DefinitionError
 from strongroom.project import Project
 
 from .conftest import a_task, states_of
@@ -342,14 +343,19 @@ def test_a_cached_result_reaches_what_is_downstream_and_is_recorded_by_reference
     assert project.result(last.result, last).value == [1]  # type: ignore[attr-defined]
 
 
-def test_a_cached_task_needs_a_storage_that_can_be_searched() -> None:
-    for arguments, reason in [
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
         ({"result_storage_key": "mine"}, "cannot have a result_storage_key"),
         ({"result_handler": "json"}, "its result handler must be 'stored'"),
-    ]:
-        state = Counted(cache_for=HOUR)(**arguments)
-        assert state.is_failed()
-        assert reason in str(state.message)
+    ],
+)
+def test_a_cached_task_needs_a_storage_that_can_be_searched(arguments: dict[str, str], reason: str) -> None:
+    counted = Counted(cache_for=HOUR)
+
+    with pytest.raises(DefinitionError, match=reason):
+        counted(**arguments)
+    assert counted.calls == []
 
 
 SCRIPT = """

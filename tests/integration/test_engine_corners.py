@@ -12,11 +12,13 @@ from strongroom import Flow, Parameter, case, context, merge, raise_on_exception
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._memory_backend import MemoryBackend
 from strongroom._resume import _moment
-from strongroom.errors import DefinitionError
+from strongroom.errors import DefinitionError, StrongroomError
 
 from .conftest import a_task, states_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strongroom import State, Task
 
 EXECUTORS = pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
@@ -173,6 +175,39 @@ def test_an_executor_that_is_closed_takes_nothing(executor: SyncExecutor | Threa
 
     with pytest.raises(RuntimeError, match="not open"):
         executor.submit(int)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: Flow("f", persist_results=True), "a flow has no argument 'persist_results'; did you mean"),
+        (lambda: Flow(""), "a flow's name is a text"),
+        (lambda: a_task(one, timeout="3"), "timeout of the task 'one' must be a timedelta or a number of seconds"),
+        (
+            lambda: a_task(one, state_handlers=print),
+            r"state_handlers of 'one' are several: write state_handlers=\[...\]",
+        ),
+        (lambda: one_task().run(executor=ThreadExecutor), r"is the class ThreadExecutor; make one of it: ThreadExec"),
+        (lambda: one_task().run([1]), "parameters are values by name"),
+        (lambda: one_task().run(start_tasks=one_task().tasks[0]), "start_tasks are several tasks"),
+        (lambda: one_task().run(task_states={"one": states.Success()}), "the task 'one' is not in the flow 'f'"),
+        (lambda: (f := one_task()).run(task_states={f.tasks[0]: 5}), "that of 'one' has the type int"),
+        (lambda: one_task().resume(None), "there is no run None; `strongroom runs` lists"),
+    ],
+)
+def test_what_is_wrong_is_answered_with_one_line_before_anything_runs(wrong: Callable[[], object], says: str) -> None:
+    with pytest.raises(StrongroomError, match=says):
+        wrong()
+
+
+def one() -> int:
+    return 1
+
+
+def one_task() -> Flow:
+    with Flow("f") as f:
+        a_task(one)()
+    return f
 
 
 def test_what_is_no_executor_is_refused_before_the_run() -> None:

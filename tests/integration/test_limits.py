@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def stay() -> None:
     sys.stdin.readline()
 
 
+@task(cache_key="claimed", cache_for=timedelta(hours=1))
+def compute() -> int:
+    """Say that it has begun, and end when it is told to."""
+    say("begun")
+    sys.stdin.readline()
+    return 1
+
+
 def work_a_lot() -> None:
     with Flow("work", result_handler="json") as flow:
         for number in range(15):
@@ -64,6 +73,13 @@ def hold(seconds: str) -> None:
     _flow.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
     with Flow("hold") as flow:
         stay()
+    flow.run()
+
+
+def claim(seconds: str) -> None:
+    _flow.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
+    with Flow("claim") as flow:
+        compute()
     flow.run()
 
 
@@ -182,6 +198,25 @@ def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
     (run_id,) = backend.runs()
 
     assert with_one_task("hold", "stay").resume(run_id, backend=backend).is_successful()
+
+
+def test_what_a_killed_run_was_computing_for_all_is_computed_when_it_is_resumed(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    with a_process("claim", str(SECONDS)) as holder:
+        assert line_of(holder) == "begun"
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait(10)
+    killed = time.monotonic()
+    with Flow("claim") as flow:
+        computed = task(cache_key="claimed", cache_for=timedelta(hours=1), name="compute")(lambda: 2)()
+    (run_id,) = backend.runs()
+
+    state = flow.resume(run_id, backend=backend)
+
+    assert state.result[computed].result == 2  # type: ignore[index]
+    assert time.monotonic() - killed < 2 * SECONDS + 5
 
 
 if __name__ == "__main__":

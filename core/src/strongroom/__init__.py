@@ -7,7 +7,8 @@ from strongroom import caching, signals, states, triggers
 from strongroom._branching import case, merge, switch
 from strongroom._debugging import raise_on_exception
 from strongroom._executors import SyncExecutor, ThreadExecutor
-from strongroom._flow import Flow, flow
+from strongroom._flow import Flow
+from strongroom._function_flow import flow
 from strongroom._function_task import task
 from strongroom._grouping import transaction
 from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, SecretHandler

@@ -112,6 +112,8 @@ def executor_of(chosen: Executor | str | None, find: Callable[[str], Executor]) 
         return SyncExecutor()
     if isinstance(chosen, Executor):
         return chosen
+    if isinstance(chosen, type):
+        raise DefinitionError(f"the executor is the class {chosen.__name__}; make one of it: {chosen.__name__}()")
     if not isinstance(chosen, str):
         raise DefinitionError(f"the executor is a {type(chosen).__name__}; give an Executor, or the id of one")
     built_in: dict[str, Callable[[], Executor]] = {SyncExecutor.id: SyncExecutor, ThreadExecutor.id: ThreadExecutor}

@@ -7,10 +7,11 @@ import copy
 import inspect
 import logging
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from strongroom import _task_checks as checks
 from strongroom._drawing import to_dot, to_mermaid, write_drawing
@@ -18,7 +19,7 @@ from strongroom._egress import Gate
 from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
 from strongroom._graph import Graph
-from strongroom._inputs import Parameter
+from strongroom._inputs import Parameter, several
 from strongroom._interrupts import Interrupts
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
@@ -28,25 +29,31 @@ from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder, linked
 from strongroom._resume import beginning, check_policy, read_record
 from strongroom._run import Keeping, Run
-from strongroom._task import Task
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
-from strongroom.errors import BackendUnavailableError, DefinitionError, NotResumableError, ParameterError
+from strongroom.errors import (
+    BackendUnavailableError,
+    DefinitionError,
+    NotResumableError,
+    ParameterError,
+    UnknownRunError,
+)
 from strongroom.project import Project
 from strongroom.secret import Secret
+from strongroom.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from strongroom._leases import Leases
     from strongroom._place import Where
     from strongroom._policy import Policy
     from strongroom._resume import Record
+    from strongroom._task import Task
     from strongroom.abc import Backend, Executor, ResultHandler, Serializer
-    from strongroom.states import State
 
-__all__ = ["Flow", "flow"]
+__all__ = ["Flow"]
 
 _log = logging.getLogger("strongroom")
 
@@ -75,8 +82,11 @@ class Flow(Graph):
         result_storage: Where | None = None,
         result_serializer: str | Serializer | None = None,
         cache_result_in_memory: bool = True,
+        **unknown: object,
     ) -> None:
-        super().__init__(checks.check_name(name))
+        if unknown:
+            checks.check_arguments(unknown, inspect.signature(Flow.__init__).parameters, of="flow")
+        super().__init__(checks.check_name(name, of="flow"))
         self.state_handlers = checks.check_handlers(name, state_handlers, on_failure)
         storage = checks.check_storage(name, result_storage)
         self._keeping = Keeping(persist_result, result_handler, storage, result_serializer, cache_result_in_memory)
@@ -139,6 +149,8 @@ class Flow(Graph):
             DefinitionError: the flow cannot run as it is. Nothing has run.
             BackendError: the run could not be recorded. Results that were kept are safe.
         """
+        if not isinstance(parameters or {}, Mapping):
+            raise ParameterError("parameters are values by name, such as parameters={'day': 1}")
         given = self._parameters({**(parameters or {}), **kwargs})
         tasks = self._check(given, context or {})
         begin = self._beginning(tasks, task_states or {}, start_tasks)
@@ -186,6 +198,8 @@ class Flow(Graph):
                 run was killed is known 15 seconds later, so that this error comes as late.
             SealError: the record is not what was sent.
         """
+        if not isinstance(run_id, str):
+            raise UnknownRunError(run_id)
         project = Project.open()
         policy = project.policy
         _say_what_is_loosened(policy)
@@ -199,7 +213,9 @@ class Flow(Graph):
             tasks = self._check(given, context or {})
             self._check_same(run_id, record, tasks)
             about = (project, backend, run_id, given, context or {})
-            opened = self._opened(*about, policy=policy, leases=leases, sequences=record.sequences, head=chain.head)
+            then = datetime.fromtimestamp(record.run.at / 1e6, UTC)
+            counted, head = record.sequences, chain.head
+            opened = self._opened(*about, policy=policy, leases=leases, sequences=counted, head=head, started=then)
             _, run = stack.enter_context(opened)
             begin = beginning(self, tasks, run, record)
             return FlowRunner(self, tasks, run, executor_of(executor, project.plugins.executor), begin=begin).run(
@@ -219,6 +235,7 @@ class Flow(Graph):
         leases: Leases | None,
         sequences: Mapping[tuple[str, int], int] | None = None,
         head: bytes | None = None,
+        started: datetime | None = None,
     ) -> Iterator[tuple[Outbox, Run]]:
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
         with Interrupts() as interrupts, Outbox(backend) as outbox, ExitStack() as stack:
@@ -236,7 +253,7 @@ class Flow(Graph):
                     id=run_id,
                     project=project,
                     recorder=recorder,
-                    context=self._context(run_id, parameters, context),
+                    context=self._context(run_id, parameters, context, started or datetime.now(UTC)),
                     parameters=parameters,
                     keeping=self._keeping,
                     leases=leases,
@@ -247,10 +264,14 @@ class Flow(Graph):
     def _beginning(
         self, tasks: tuple[Task, ...], task_states: Mapping[Task, State], start_tasks: Iterable[Task] | None
     ) -> Beginning:
-        starts = None if start_tasks is None else frozenset(start_tasks)
+        starts = None if start_tasks is None else frozenset(several("start_tasks", start_tasks))
         for task in (*task_states, *(starts or ())):
             if task not in self:
-                raise DefinitionError(f"the task {task.slug!r} is not in the flow {self.name!r}")
+                raise DefinitionError(f"the task {getattr(task, 'slug', task)!r} is not in the flow {self.name!r}")
+        for task, state in task_states.items():
+            if not isinstance(state, State):
+                kind = type(state).__name__
+                raise DefinitionError(f"task_states are states; that of {task.slug!r} has the type {kind}")
         states = {(task.slug, -1): (state, getattr(state, "run_count", 0)) for task, state in task_states.items()}
         if starts is None:
             return Beginning(states)
@@ -297,12 +318,14 @@ class Flow(Graph):
         checks.check_storage_keys(tasks)
         return tasks
 
-    def _context(self, run_id: str, parameters: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
-        now = datetime.now(UTC)
+    def _context(
+        self, run_id: str, parameters: Mapping[str, object], given: Mapping[str, object], started: datetime
+    ) -> dict[str, object]:
+        # A run that is resumed has the day on which it began: what it writes for that day is to have one name.
         return {
             **current_context.to_dict(),
-            **date_keys(now),
-            "scheduled_start_time": now,
+            **date_keys(started),
+            "scheduled_start_time": started,
             "flow_name": self.name,
             "run_id": run_id,
             "parameters": parameters,
@@ -338,57 +361,3 @@ def _backend_and_leases(
                     raise
                 _log.warning("the run %s could not be marked as running; do not resume it meanwhile: %s", run_id, exc)
         yield backend, leases
-
-
-@overload
-def flow(function: Callable[..., object], /) -> Flow: ...
-
-
-@overload
-def flow(function: None = None, /, **arguments: object) -> Callable[[Callable[..., object]], Flow]: ...
-
-
-def flow(
-    function: Callable[..., object] | None = None, /, **arguments: object
-) -> Flow | Callable[[Callable[..., object]], Flow]:
-    """Make a function a flow: its parameters become `Parameter` tasks, and its body, run once, builds the graph.
-
-    The tasks that the function returns, one or several, decide the final state, as by `Flow.set_reference_tasks`. The
-    arguments are those of `Flow`; the name is the function's unless it is given.
-
-    Raises:
-        DefinitionError: the function returns something else, or has a parameter that cannot be passed by name.
-    """
-    if function is None:
-        return lambda decorated: _build(decorated, arguments)
-    return _build(function, {})
-
-
-def _build(function: Callable[..., object], arguments: Mapping[str, Any]) -> Flow:
-    new = Flow(**{"name": function.__name__, **arguments})
-    with new:
-        inputs = {name: _parameter(name, each) for name, each in inspect.signature(function).parameters.items()}
-        returned = function(**inputs)
-    new.set_reference_tasks(_references(new.name, returned))
-    new.__doc__ = function.__doc__
-    return new
-
-
-def _references(name: str, returned: object) -> Iterator[Task]:
-    if returned is None:
-        return
-    for task in returned if isinstance(returned, (list, tuple)) else (returned,):
-        if not isinstance(task, Task):
-            kind = type(task).__name__
-            raise DefinitionError(
-                f"the flow {name!r} returns a {kind}; it returns the tasks that decide its final state, or nothing"
-            )
-        yield task
-
-
-def _parameter(name: str, parameter: inspect.Parameter) -> Parameter:
-    if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
-        raise DefinitionError(f"a flow cannot take {str(parameter)!r}; every parameter needs a name to be passed by")
-    if parameter.default is parameter.empty:
-        return Parameter(name)
-    return Parameter(name, parameter.default, required=False)

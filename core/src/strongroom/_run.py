@@ -80,11 +80,22 @@ class Run:
     def check(self, task: Task) -> None:
         """Complain, before anything runs, about a handler, serializer or storage of *task* that cannot be had."""
         chosen = task.result_handler or self.keeping.result_handler
+        self._check_cache(task, chosen)
         if chosen is None or chosen == StoredHandler.id:
             if task.result_storage is not None or task.result_serializer is not None:
                 self.stored(task, task.result_storage or self.keeping.result_storage)
         elif isinstance(chosen, str):
             self.project.handler(chosen)
+
+    def _check_cache(self, task: Task, handler: ResultHandler | str | None) -> None:
+        """Complain if *task* keeps its results where a cache cannot find them."""
+        if not task.is_cached:
+            return
+        if task.result_storage_key is not None:
+            raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key")
+        lies_elsewhere = task.cache_policy is not None and task.cache_policy.key_storage is not None
+        if not lies_elsewhere and handler not in {None, StoredHandler.id} and not isinstance(handler, StoredHandler):
+            raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
 
     def handler_for(self, value: object, task: Task, values: Mapping[str, object]) -> ResultHandler:
         """The handler for *value*, the result of *task*: a secret is kept as its name, wherever other results go."""
@@ -152,7 +163,9 @@ class Run:
             except Exception as exc:  # the user's code: whatever it raises, nobody may take this for a success
                 if is_debugged():
                     raise
-                new = Failed(f"a state handler raised {type(exc).__name__}", result=exc)
+                # What we say ourselves holds no data.
+                why = f": {exc}" if isinstance(exc, DefinitionError) else ""
+                new = Failed(f"a state handler raised {type(exc).__name__}{why}", result=exc)
                 break
         self.interrupts.hold()
         try:

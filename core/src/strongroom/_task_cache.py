@@ -16,7 +16,7 @@ from strongroom._handlers import StoredHandler
 from strongroom._turn import leases_for, wait_for_turn
 from strongroom.caching import duration_only, never_use
 from strongroom.documents import CacheInfo
-from strongroom.errors import DefinitionError, HandlerError, NotFoundError, StrongroomError
+from strongroom.errors import HandlerError, NotFoundError, StrongroomError
 from strongroom.results import Receipt, Result, ResultRecord
 from strongroom.states import Cached
 
@@ -218,10 +218,7 @@ class TaskCache:
 
 
 def _handler(task: Task, run: Run) -> StoredHandler:
-    if task.result_storage_key is not None:
-        raise DefinitionError(f"the task {task.slug!r} is cached, so it cannot have a result_storage_key")
     storage = task.cache_policy.key_storage if task.cache_policy else None
     handler = run.handler(task, {}) if storage is None else run.stored(task, storage)
-    if not isinstance(handler, StoredHandler):
-        raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
+    assert isinstance(handler, StoredHandler)  # noqa: S101  # `Run.check` has seen to that
     return handler

@@ -51,19 +51,19 @@ F = TypeVar("F")
 _RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
 
 
-def check_arguments(unknown: Mapping[str, object], known: Collection[str]) -> None:
+def check_arguments(unknown: Mapping[str, object], known: Collection[str], *, of: str = "task") -> None:
     """Complain about the first of the *unknown* arguments."""
     for key in unknown:
         import difflib  # only a mistake needs it
 
         near = difflib.get_close_matches(key, known, n=1)
-        raise DefinitionError(f"a task has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise DefinitionError(f"a {of} has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, *, of: str = "task") -> str:
     """A text that can be a column, a key of a mapping and a word on a line."""
     if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 200:  # noqa: PLR2004
-        raise DefinitionError("a task's name is a text of 1 to 200 printable characters")
+        raise DefinitionError(f"a {of}'s name is a text of 1 to 200 printable characters")
     return name
 
 
@@ -135,7 +135,7 @@ def check_seconds(task: str, argument: str, duration: object) -> timedelta | Non
             duration = timedelta(seconds=duration)
         except OverflowError:
             raise DefinitionError(f"{argument} of the task {task!r} is longer than time can be told") from None
-    return check_duration(task, argument, duration)
+    return check_duration(task, argument, duration, kind="a timedelta or a number of seconds")
 
 
 def check_timeout(task: str, timeout: object) -> timedelta | None:
@@ -147,12 +147,12 @@ def check_timeout(task: str, timeout: object) -> timedelta | None:
     return None if duration is None else min(duration, timedelta(seconds=int(threading.TIMEOUT_MAX)))
 
 
-def check_duration(task: str, argument: str, duration: object) -> timedelta | None:
+def check_duration(task: str, argument: str, duration: object, *, kind: str = "a timedelta") -> timedelta | None:
     """A timedelta that does not reach back, or None."""
     if duration is None:
         return None
     if not isinstance(duration, timedelta) or duration < timedelta(0):
-        raise DefinitionError(f"{argument} of the task {task!r} must be a timedelta that is not negative")
+        raise DefinitionError(f"{argument} of the task {task!r} must be {kind} that is not negative")
     return duration
 
 
@@ -207,6 +207,8 @@ def check_handlers(
     owner: str, handlers: Iterable[Callable[..., State | None]], on_failure: Callable[[Any, State], object] | None
 ) -> tuple[Callable[..., State | None], ...]:
     """The state handlers in the order in which they are called, ``on_failure`` last."""
+    if callable(handlers):
+        raise DefinitionError(f"state_handlers of {owner!r} are several: write state_handlers=[...] around the one")
     found = [check_callable(owner, "a state handler", handler) for handler in handlers]
     if on_failure is not None:
         found.append(OnFailure(check_callable(owner, "on_failure", on_failure)))

@@ -46,7 +46,7 @@ class Context(Mapping[str, object]):
     __strongroom_fingerprint__ = "strongroom.context"
 
     date: datetime
-    """When the run started."""
+    """When the run started; a run that is resumed keeps it."""
     today: str
     """The day of `date`, as ``YYYY-MM-DD``."""
     yesterday: str
