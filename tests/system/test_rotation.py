@@ -129,6 +129,7 @@ for key in sorted(store.former()):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [0, 1, 7, 19] if not os.environ.get("STRONGROOM_TEST_LONG") else range(40))
 def test_a_rewriting_that_is_killed_loses_nothing_and_goes_on(path: Path, after: int) -> None:
     store = a_store(path, "json")
