@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What leaves, and in what form: documents, the gate, the outbox."""
+"""What leaves, and in what form: documents and the gate."""
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -13,15 +12,13 @@ import strongroom
 from strongroom import documents
 from strongroom._egress import Gate, open_envelope
 from strongroom._error_info import error_info
-from strongroom._memory_backend import MemoryBackend
-from strongroom._outbox import Outbox
 from strongroom._plugins import Plugins
 from strongroom.documents import DISPOSITIONS, Disposition, Document, KeptResult, RunDocument, StateDocument
-from strongroom.errors import BackendError, BackendUnavailableError, EgressError, SealError
+from strongroom.errors import EgressError, SealError
 from strongroom.keyring import Key, Keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from strongroom import Envelope
 
@@ -228,101 +225,3 @@ def test_a_group_and_an_endless_chain_are_bounded() -> None:
 
     assert len(info.members) == 2
     assert len(msgspec.json.encode(info)) < 50_000
-
-
-def _envelopes(count: int) -> list[Envelope]:
-    return [_send(msgspec.structs.replace(STATE, sequence=number))[0] for number in range(count)]
-
-
-def test_the_outbox_sends_everything_in_order() -> None:
-    backend, envelopes = MemoryBackend(), _envelopes(2000)
-
-    with Outbox(backend) as outbox:
-        for envelope in envelopes:
-            outbox.put(envelope)
-
-    assert list(backend.read("1" * 32)) == envelopes
-
-
-def test_the_outbox_tries_again_when_the_backend_is_away() -> None:
-    class Away(MemoryBackend):
-        tries = 0
-
-        def append(self, envelopes: Sequence[Envelope]) -> None:
-            self.tries += 1
-            if self.tries < 3:
-                raise BackendUnavailableError("away")
-            super().append(envelopes)
-
-    backend = Away()
-    with Outbox(backend) as outbox:
-        outbox.put(_envelopes(1)[0])
-
-    assert backend.tries == 3
-    assert len(list(backend.read("1" * 32))) == 1
-
-
-def test_a_full_outbox_waits_for_a_slow_backend() -> None:
-    release = threading.Event()
-    most = 0
-
-    class Slow(MemoryBackend):
-        def append(self, envelopes: Sequence[Envelope]) -> None:
-            release.wait(10)
-            super().append(envelopes)
-
-    backend = Slow()
-    outbox = Outbox(backend)
-    sent = _envelopes(1) * 9000
-
-    def watch() -> None:
-        nonlocal most
-        while not release.is_set() and most < 8192:
-            most = max(most, len(outbox._waiting))
-        release.set()
-
-    watcher = threading.Thread(target=watch)
-    with outbox:
-        watcher.start()
-        for envelope in sent:
-            outbox.put(envelope)
-        watcher.join()
-
-    assert most <= 8192
-
-
-def test_what_comes_after_the_end_is_refused() -> None:
-    outbox = Outbox(MemoryBackend())
-    with outbox:
-        pass
-
-    with pytest.raises(BackendError, match="has ended"):
-        outbox.put(_envelopes(1)[0])
-
-
-def test_a_backend_that_ends_the_thread_is_noticed() -> None:
-    class Exits(MemoryBackend):
-        def append(self, envelopes: Sequence[Envelope]) -> None:
-            raise SystemExit
-
-    def send() -> None:
-        with Outbox(Exits()) as outbox:
-            outbox.put(_envelopes(1)[0])
-
-    with pytest.raises(BackendError, match="1 documents"):
-        send()
-
-
-def test_what_is_lost_is_said() -> None:
-    class Gone(MemoryBackend):
-        def append(self, envelopes: Sequence[Envelope]) -> None:
-            raise OSError("the disk is gone")
-
-    outbox = Outbox(Gone())
-
-    def send() -> None:
-        with outbox:
-            outbox.put(_envelopes(1)[0])
-
-    with pytest.raises(BackendError, match="1 documents could not be recorded"):
-        send()

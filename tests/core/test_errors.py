@@ -41,6 +41,8 @@ EXAMPLES = (
         getattr(errors, name)("a message")
         for name in ("BackendError", "BackendUnavailableError", "StorageError", "DrawingError")
     ),
+    errors.OutboxDamagedError("/home/outbox/00000000", "it is empty"),
+    errors.OutboxFullError("the outbox is full"),
     errors.SecretError("a message"),
     errors.StrongroomError("a message"),
 )

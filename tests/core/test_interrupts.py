@@ -12,7 +12,7 @@ import pytest
 from strongroom import Flow, task
 from strongroom._interrupts import Interrupts
 from strongroom._memory_backend import MemoryBackend
-from strongroom._outbox import Outbox
+from strongroom._outbox import Straight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,15 +100,15 @@ def test_another_thread_holds_nothing_off() -> None:
 
 @pytest.mark.parametrize("moment", range(7))
 def test_an_interrupt_while_a_document_is_sent_leaves_no_gap(moment: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, left = Outbox.put, [moment]
+    put, left = Straight.put, [moment]
 
-    def interrupting(self: Outbox, envelope: Envelope) -> None:
+    def interrupting(self: Straight, envelope: Envelope) -> None:
         put(self, envelope)
         left[0] -= 1
         if left[0] == -1:
             interrupt()
 
-    monkeypatch.setattr(Outbox, "put", interrupting)
+    monkeypatch.setattr(Straight, "put", interrupting)
     backend = MemoryBackend()
     with Flow("f", result_handler="json", persist_result=True) as flow:
         last = task(lambda x: x + 1, name="second")(task(lambda: 1, name="first")())

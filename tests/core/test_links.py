@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from strongroom import Flow, task
-from strongroom._links import Chain, Links, known_head, note_head
+from strongroom._links import Chain, Links
 from strongroom._memory_backend import MemoryBackend
 from strongroom.abc import Envelope
 from strongroom.keyring import Key, Keyring
@@ -64,18 +63,6 @@ def test_what_could_not_be_handed_on_leaves_no_gap() -> None:
 
     chain = Chain(keyring)
     assert [chain.follow(each) for each in sent] == [True, True]
-
-
-def test_the_newest_head_of_a_run_is_known(tmp_path: Path) -> None:
-    one, two = "a" * 32, "b" * 32
-    assert known_head(tmp_path, one) is None
-
-    for run, byte in ((one, 1), (two, 2), (one, 3)):
-        note_head(tmp_path, run, bytes([byte]) * 16)
-
-    assert known_head(tmp_path, one) == b"\x03" * 16
-    assert known_head(tmp_path, two) == b"\x02" * 16
-    assert known_head(tmp_path, "c" * 32) is None
 
 
 def test_a_resumed_run_is_one_chain() -> None:

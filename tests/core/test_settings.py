@@ -354,5 +354,5 @@ def test_a_representation_shows_names_and_no_values(project: Path) -> None:
 
     sections = "results, tasks, plugins, backend, egress, keys, masked, limits, storage"
     assert repr(found) == f"Settings(home, {sections}, origins)"
-    assert repr(found.backend) == "Backend(id, url)"
+    assert repr(found.backend) == "Backend(id, url, outbox_megabytes)"
     assert CANARY not in repr(found.results)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +16,7 @@ import pytest
 
 from strongroom import Flow, Parameter, State, hookimpl, signals, states
 from strongroom.documents import Document, RunDocument, StateDocument
-from strongroom.errors import BackendError, EgressError
+from strongroom.errors import EgressError
 from strongroom.project import Project
 from strongroom.results import ResultStore
 
@@ -255,7 +256,9 @@ def test_a_veto_does_not_stand_in_the_way_of_an_interrupt(plugin: Callable[[obje
 # The backend.
 
 
-def test_a_database_that_is_taken_away_is_an_error_after_the_run_and_results_are_safe(isolated: Path) -> None:
+def test_a_database_that_is_taken_away_is_told_of_after_the_run_and_states_and_results_are_safe(
+    isolated: Path, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
     def take_away() -> str:
         (isolated / "strongroom.db").unlink()
         return "result"
@@ -264,9 +267,11 @@ def test_a_database_that_is_taken_away_is_an_error_after_the_run_and_results_are
         a_task(take_away, result_storage_key="kept")()
         a_task(lambda: "another", name="another", result_storage_key="another")()
 
-    with pytest.raises(BackendError, match=r"could not be recorded: the database .* was moved or deleted while in use"):
-        flow.run()
+    state = flow.run()
 
+    assert state.is_successful()
+    assert re.search(r"6 documents .* wait on this machine.*: the database .* was moved or deleted", caplog.text)
+    assert [each.documents for each in project.outbox.waiting()] == [6]
     store = ResultStore(isolated / "results")
     assert [store.read(key).result for key in ("kept", "another")] == ["result", "another"]
 

@@ -24,10 +24,10 @@ from strongroom._interrupts import Interrupts
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
-from strongroom._outbox import Outbox
+from strongroom._outbox import open_outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder, linked
-from strongroom._resume import beginning, check_policy, read_record
+from strongroom._resume import beginning, check_policy, deliver_first, read_record
 from strongroom._run import Keeping, Run
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from strongroom._leases import Leases
+    from strongroom._outbox import Outbox, Straight
     from strongroom._place import Where
     from strongroom._policy import Policy
     from strongroom._resume import Record
@@ -147,7 +148,7 @@ class Flow(Graph):
         Raises:
             ParameterError: unknown or missing parameters, or one that is not plain JSON. Nothing has run.
             DefinitionError: the flow cannot run as it is. Nothing has run.
-            BackendError: the run could not be recorded. Results that were kept are safe.
+            OutboxFullError: the backend takes nothing, and what waits for it has no more room. The run can be resumed.
         """
         if not isinstance(parameters or {}, Mapping):
             raise ParameterError("parameters are values by name, such as parameters={'day': 1}")
@@ -205,6 +206,7 @@ class Flow(Graph):
         _say_what_is_loosened(policy)
         with ExitStack() as stack:
             backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
+            deliver_first(project, backend, run_id)
             chain = project.chain()
             record = read_record(run_id, project.documents(backend, run_id, chain=chain))
             check_policy(record.run, policy, project.keyring)
@@ -236,9 +238,10 @@ class Flow(Graph):
         sequences: Mapping[tuple[str, int], int] | None = None,
         head: bytes | None = None,
         started: datetime | None = None,
-    ) -> Iterator[tuple[Outbox, Run]]:
+    ) -> Iterator[tuple[Outbox | Straight, Run]]:
         """What the tasks of a run share, with a way to the backend that is flushed at the end."""
-        with Interrupts() as interrupts, Outbox(backend) as outbox, ExitStack() as stack:
+        way = open_outbox(backend, project.outbox, run_id)
+        with Interrupts() as interrupts, way as outbox, ExitStack() as stack:
             log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
             put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
             gate = Gate(project.keyring, project.plugins, put, policy)
@@ -335,9 +338,8 @@ class Flow(Graph):
 
 def _say_what_is_loosened(policy: Policy) -> None:
     for rule in policy.loosened:
-        _log.warning(
-            "%s leaves as %r for whoever sees the backend: %s", rule.field, rule.disposition.value, rule.origin
-        )
+        left = rule.disposition.value
+        _log.warning("%s leaves as %r for whoever sees the backend: %s", rule.field, left, rule.origin)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import operator
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,16 @@ from strongroom.keyring import LINK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from strongroom.keyring import Keyring
 
-__all__ = ["Chain", "Links", "known_head", "note_head", "unlinked"]
+__all__ = ["Chain", "Links", "unlinked"]
 
 # What stands beside the sealed bytes.
 _columns: Callable[[Envelope], tuple[str | int, ...]] = operator.attrgetter(
     *(field for field in Envelope.__struct_fields__ if field != "sealed")
 )
 _FIRST = bytes(LINK_SIZE)
-_HEADS = "heads"
-_RUN_ID_SIZE = 32
 
 
 class Links:
@@ -79,29 +75,6 @@ class Chain:
 def unlinked(envelope: Envelope) -> Envelope:
     """*envelope* as it was before its tag was put on."""
     return _with_sealed(envelope, envelope.sealed[:-LINK_SIZE])
-
-
-def note_head(home: Path, run_id: str, head: bytes) -> None:
-    """Remember in *home* how far the record of a run goes, so that a backend that hides its end is found out."""
-    descriptor = os.open(home / _HEADS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        # One write, so that processes that end at once do not mix their lines.
-        os.write(descriptor, f"{run_id} {head.hex()}\n".encode())
-    finally:
-        os.close(descriptor)
-
-
-def known_head(home: Path, run_id: str) -> bytes | None:
-    """The newest tag of the run that a process of this home has sent; None if none has come to its end here."""
-    found = None
-    try:
-        with (home / _HEADS).open("rb") as lines:
-            for line in lines:
-                if line.startswith(run_id.encode() + b" ") and len(line) == _RUN_ID_SIZE + 2 * LINK_SIZE + 2:
-                    found = bytes.fromhex(line[_RUN_ID_SIZE:].decode())
-    except FileNotFoundError:
-        return None
-    return found
 
 
 def _with_sealed(envelope: Envelope, sealed: bytes) -> Envelope:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from strongroom._error_info import error_info
-from strongroom._links import Links, note_head
+from strongroom._heads import note_head
+from strongroom._links import Links
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.secret import Secret

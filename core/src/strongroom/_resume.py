@@ -36,10 +36,14 @@ if TYPE_CHECKING:
     from strongroom._policy import Policy
     from strongroom._run import Run
     from strongroom._task import Task
+    from strongroom.abc import Backend
     from strongroom.documents import Document, KeptResult
     from strongroom.keyring import Keyring
+    from strongroom.project import Project
 
-__all__ = ["Record", "beginning", "check_policy", "read_record"]
+__all__ = ["Record", "beginning", "check_policy", "deliver_first", "read_record"]
+
+_PATIENCE = 1.0
 
 _Place = tuple[str, int]
 _RUN = ("", -1)
@@ -107,6 +111,16 @@ def read_record(run_id: str, documents: Iterable[Document]) -> Record:
 def _was_called_off(waiting: StateDocument | None, document: StateDocument) -> bool:
     """True if *document* says no more than that the run was stopped while the task waited: it goes on waiting."""
     return document.type == "Cancelled" and waiting is not None and waiting.type in _WAITING
+
+
+def deliver_first(project: Project, backend: Backend, run_id: str) -> None:
+    """Bring to *backend* what the run could not, so that it goes on from its newest states.
+
+    Raises:
+        NotResumableError: that cannot be done.
+    """
+    for left in project.outbox.deliver(backend, run_id=run_id, seconds=_PATIENCE).left:
+        raise NotResumableError(run_id, f"states of it wait in the outbox: {left.reason}")
 
 
 def check_policy(run: RunDocument, policy: Policy, keyring: Keyring) -> None:

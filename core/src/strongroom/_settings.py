@@ -87,6 +87,8 @@ class Backend(_Section, frozen=True):
     """Empty means ``sql`` if that plugin is installed, else ``memory``."""
     url: str = ""
     """Empty means a database file under the home."""
+    outbox_megabytes: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    """How much may wait on this machine, of all runs, for backends that cannot be reached."""
 
 
 _Descriptor: TypeAlias = Annotated[int, msgspec.Meta(ge=3)]

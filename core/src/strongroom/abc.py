@@ -202,16 +202,17 @@ class Backend(ABC):
     """Keeps the record of runs. It is not trusted: it sees envelopes, and never a value."""
 
     id: str
+    address: str = ""
+    """Which one of its id it is, without users and passwords: what waits for it in an outbox is for no other."""
 
     @abstractmethod
     def append(self, envelopes: Sequence[Envelope]) -> None:
-        """Keep *envelopes*, all or none; durable when this returns.
-
-        An envelope that is here already is left alone, so a batch may be sent twice.
+        """Keep *envelopes*, all or none, durable when this returns; what is here already may be sent again.
 
         Raises:
             BackendUnavailableError: trying again may help.
-            BackendError: a different envelope has the same identity, or the backend refuses.
+            BackendError: a different envelope has the same identity, the one with the sequence number before it is
+                neither here nor before it in the batch, or the backend refuses.
         """
 
     @abstractmethod

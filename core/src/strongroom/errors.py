@@ -32,6 +32,8 @@ StrongroomError
 │  └─ TransferError                      something cannot be brought from one process to another
 └─ BackendError
    ├─ BackendUnavailableError (ConnectionError)  trying again may help
+   ├─ OutboxFullError                    what waits for the backend has no more room
+   ├─ OutboxDamagedError                 what waits for the backend is not what was put there
    ├─ ReferencesError                    it is not known which results are in use
    ├─ UnknownRunError (LookupError)      the backend has no such run
    └─ NotResumableError                  a run has ended, or still goes on
@@ -62,6 +64,8 @@ __all__ = [
     "NotFoundError",
     "NotResumableError",
     "NotSupportedError",
+    "OutboxDamagedError",
+    "OutboxFullError",
     "ParameterError",
     "PermanentStorageError",
     "PluginConflictError",
@@ -290,6 +294,21 @@ class BackendError(StrongroomError):
 
 class BackendUnavailableError(BackendError, ConnectionError):
     """The backend cannot be reached just now; trying again may help."""
+
+
+class OutboxFullError(BackendError):
+    """What waits for the backend has no more room on this machine, so that the run cannot go on."""
+
+    def __init__(self, reason: str) -> None:
+        rest = "nothing is lost: see `strongroom outbox`, and resume the run when that is delivered"
+        super().__init__(f"{reason}, and the backend does not take what waits in it, so this run stops here; {rest}")
+
+
+class OutboxDamagedError(BackendError):
+    """What waits for the backend is not what was put there. What stands before it can be delivered."""
+
+    def __init__(self, location: str, reason: str) -> None:
+        super().__init__(f"{location!r} in the outbox is damaged: {reason}; it is not delivered, and was left there")
 
 
 class ReferencesError(BackendError):

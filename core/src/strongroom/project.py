@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from strongroom import _settings_loading
 from strongroom._egress import Gate, open_envelope
 from strongroom._handlers import JSONHandler, NullHandler, SecretHandler, StoredHandler
+from strongroom._heads import known_head
 from strongroom._key_choice import key_source
-from strongroom._links import Chain, Links, known_head, unlinked
+from strongroom._links import Chain, Links, unlinked
 from strongroom._logs import log_file, reading
 from strongroom._memory_backend import MemoryBackend
+from strongroom._outboxes import Delivered, Left, Outboxes, Waiting
 from strongroom._place import Place, Where, as_place
 from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
-__all__ = ["Project"]
+__all__ = ["Delivered", "Left", "Outboxes", "Project", "Waiting"]
 
 _log = logging.getLogger("strongroom")
 
@@ -175,6 +177,11 @@ class Project:
         if not backend.id:
             _log.warning("the record of this run is lost when the process ends; to keep it: pip install strongroom-sql")
         return MemoryBackend()
+
+    @property
+    def outbox(self) -> Outboxes:
+        """What runs of this home still have to deliver to their backends."""
+        return Outboxes(self.home, self.settings.backend.outbox_megabytes * 1_000_000)
 
     def references(self, backend: Backend) -> References:
         """The results that runs in *backend* and transactions refer to, for `ResultStore.collect_garbage`."""

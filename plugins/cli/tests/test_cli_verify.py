@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -29,7 +30,7 @@ def test_a_record_that_nobody_changed_is_whole(lived: Terminal) -> None:
 
 
 def test_the_home_need_not_know_the_end_of_a_run_that_has_ended(copy_of_lived: Terminal) -> None:
-    (copy_of_lived.home / "heads").unlink()
+    shutil.rmtree(copy_of_lived.home / "heads.d")
 
     done = copy_of_lived.call("verify", "last", "--json")
 

@@ -16,6 +16,7 @@ import typer
 from strongroom_cli._app_keys import keys
 from strongroom_cli._errors import CommandError, reported
 from strongroom_cli._options import AsJSON, Prefix, RunArgument, Storage, Traceback  # noqa: TC001  # as `Path`
+from strongroom_cli._outbox_commands import outbox
 
 __all__ = ["app", "start"]
 
@@ -36,6 +37,7 @@ app.add_typer(cache, name="cache")
 store = typer.Typer(help="What lies in storage.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(store, name="store")
 app.add_typer(keys, name="keys")
+app.add_typer(outbox, name="outbox")
 
 
 def start() -> None:
@@ -327,7 +329,7 @@ def _run_command_of_plugin(arguments: list[str]) -> None:
     name = arguments[0] if arguments else "-"
     own = {command.callback.__name__ for command in app.registered_commands if command.callback}
     # To look among the plugins is to load them all, so ours come first.
-    if name.startswith("-") or name in own or name in {"cache", "egress", "keys", "store"}:
+    if name.startswith("-") or name in own or name in {"cache", "egress", "keys", "outbox", "store"}:
         return
     from strongroom.project import Project
 

@@ -13,6 +13,7 @@ from strongroom.errors import NotSupportedError, SealError, UnknownRunError
 from strongroom.project import Project
 from strongroom.states import STATE_TYPES, Finished, Running
 from strongroom_cli._errors import CommandError
+from strongroom_cli._outbox import deliver_what_waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ _LISTED = 10
 
 @contextmanager
 def open_record() -> Iterator[tuple[Project, Backend]]:
-    """The project, and its backend with what former runs left there.
+    """The project, and its backend with what former runs left there, or could not bring there until now.
 
     Raises:
         NotSupportedError: the backend does not outlive a run.
@@ -39,6 +40,7 @@ def open_record() -> Iterator[tuple[Project, Backend]]:
             "looking at runs whose record was kept in memory", instead="to keep it: pip install strongroom-sql"
         )
     with project.open_backend() as backend:
+        deliver_what_waits(project, backend)
         yield project, backend
 
 

@@ -13,6 +13,7 @@ from strongroom.project import Project
 from strongroom_cli._errors import FAILED, INTERRUPTED, CommandError
 from strongroom_cli._history import find_run
 from strongroom_cli._load import load_flow, read_parameters
+from strongroom_cli._outbox import deliver_what_waits
 from strongroom_cli._output import Output, print_json
 from strongroom_cli._summary import Summary
 from strongroom_cli._traffic import counting
@@ -62,6 +63,8 @@ def resume(run_id: str, target: str, *, executor: str, as_json: bool, with_trace
     """
 
     def start(flow: Flow, executor: Executor, backend: Backend) -> State:
+        # A run whose beginning still waits here is to be found, too.
+        deliver_what_waits(Project.open(), backend)
         return flow.resume(find_run(backend, run_id), executor=executor, backend=backend)
 
     _go(target, executor, start, as_json=as_json, with_traceback=with_traceback)
@@ -102,7 +105,7 @@ def _run(flow: Flow, start: Callable[[Backend], State], project: Project, output
         except KeyboardInterrupt:
             _say_cancelled(watch)
             raise SystemExit(INTERRUPTED) from None
-    return Summary(flow, state, watch, backend.traffic)
+    return Summary(flow, state, watch, backend.traffic(watch.run_id or ""))
 
 
 @contextlib.contextmanager

@@ -53,18 +53,23 @@ class Traffic:
 
 
 class CountingBackend(Backend):
-    """A backend that counts what another one took."""
+    """A backend that counts what another one took, run by run."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.id = backend.id
-        self.traffic = Traffic()
+        self.address = backend.address
+        self._traffic: dict[str, Traffic] = {}
+
+    def traffic(self, run_id: str) -> Traffic:
+        """What was taken of a run."""
+        return self._traffic.setdefault(run_id, Traffic())
 
     def append(self, envelopes: Sequence[Envelope]) -> None:
         self._backend.append(envelopes)
         # Only now: what was refused did not arrive.
         for envelope in envelopes:
-            self.traffic.add(envelope)
+            self.traffic(envelope.run_id).add(envelope)
 
     def runs(self, *, prefix: str = "", limit: int = 20) -> Sequence[str]:
         return self._backend.runs(prefix=prefix, limit=limit)

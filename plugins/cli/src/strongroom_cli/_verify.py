@@ -72,6 +72,7 @@ def verify(run: str, *, as_json: bool) -> None:
     """
     with open_record() as (project, backend):
         verdict = check(project, backend, find_run(backend, run))
+        waits = sum(each.documents for each in project.outbox.waiting() if each.run_id == verdict.run_id)
     if as_json:
         print_json({**asdict(verdict), "whole": verdict.is_whole})
     else:
@@ -80,7 +81,7 @@ def verify(run: str, *, as_json: bool) -> None:
     for each in verdict.breaks:
         complain(each.line)
     if verdict.end == "cut":
-        complain(_ENDS["cut"])
+        complain(f"{waits} documents at its end wait in the outbox of this home" if waits else _ENDS["cut"])
     if not verdict.is_whole:
         raise SystemExit(FAILED)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA",
+    "address_of",
     "engine",
     "errors_in_our_words",
     "insert",
@@ -52,6 +53,8 @@ _DEFAULTS: Final = MappingProxyType(
         "application_name": "strongroom",
     }
 )
+
+_PLACES: Final = frozenset({"host", "hostaddr", "port", "dbname", "service"})
 
 _NOT_NOW: Final = "could not be used just now; try again"
 _REASONS: Final = MappingProxyType(
@@ -87,6 +90,12 @@ def parse(url: str) -> sa.URL:
 def place_of(url: sa.URL) -> str:
     """What the database is called in messages: no user, no password, no parameter."""
     return f"the PostgreSQL database {url.database or ''!r} at {url.host or 'this machine'!r}"
+
+
+def address_of(url: sa.URL) -> str:
+    """Which database *url* is about, whoever uses it: no user, no password, and of the parameters only places."""
+    places = {name: value for name, value in url.query.items() if name in _PLACES}
+    return sa.URL.create("postgresql", None, None, url.host, url.port, url.database, places).render_as_string()
 
 
 def engine(url: sa.URL) -> sa.Engine:

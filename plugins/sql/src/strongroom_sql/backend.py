@@ -49,6 +49,7 @@ class SQLBackend(SQLRows):
         """
         self._path = _sqlite.path_of(url)
         self.place = f"the database {str(self._path)!r}"
+        self.address = f"sqlite:///{self._path}"
         self._process = os.getpid()
         self._lock = threading.Lock()
         _sqlite.create_file(self._path)

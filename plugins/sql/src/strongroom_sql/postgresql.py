@@ -43,6 +43,7 @@ class PostgreSQLBackend(SQLRows):
         """
         parsed = _postgresql.parse(url)
         self.place = _postgresql.place_of(parsed)
+        self.address = _postgresql.address_of(parsed)
         self._engine: sa.Engine | None = _postgresql.engine(parsed)
         self._process = os.getpid()
         self._lock = threading.Lock()
