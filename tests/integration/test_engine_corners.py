@@ -181,6 +181,8 @@ def test_an_executor_that_is_closed_takes_nothing(executor: SyncExecutor | Threa
     ("wrong", "says"),
     [
         (lambda: Flow("f", persist_results=True), "a flow has no argument 'persist_results'; did you mean"),
+        (lambda: a_task(one, cache_expiration=5), "has no argument 'cache_expiration'; did you mean 'cache_for'"),
+        (lambda: a_task(one, log_prints=True), "has no argument 'log_prints'; did you mean 'log_stdout'"),
         (lambda: Flow(""), "a flow's name is a text"),
         (lambda: a_task(one, timeout="3"), "timeout of the task 'one' must be a timedelta or a number of seconds"),
         (

@@ -17,6 +17,8 @@ from strongroom import (
     Serializer,
     Slot,
     State,
+    context,
+    signals,
     states,
 )
 from strongroom.documents import StateDocument
@@ -44,6 +46,30 @@ def test_the_inputs_of_what_will_run_again_are_records_that_its_state_leads_to(
     found = {key: project.result(kept, waiting).value for key, kept in waiting.cached_inputs.items()}
     assert found == {"x": [1, 2], "y": "three"}
     assert len(stored()) == 2
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["answers", "raises"])
+@pytest.mark.parametrize("word", ["Paused", "Retrying"])
+def test_what_a_state_handler_lets_run_again_carries_its_inputs_too(
+    word: str, answers: bool, recorded: Recorded, noting: Noting
+) -> None:
+    def again(task: object, old: State, new: State) -> State | None:
+        if not new.is_failed() or context.task_run_count > 1:
+            return None
+        if answers:
+            return getattr(states, word)()  # type: ignore[no-any-return]
+        raise {"Paused": signals.PAUSE, "Retrying": signals.RETRY}[word]
+
+    with Flow("flow", result_handler=noting) as flow:
+        up = a_task(lambda: 5, name="up")()
+        a_task(fails, name="down", state_handlers=[again])(up)
+
+    run = flow.run()
+
+    waiting = next(each for each in recorded(run, "down") if each.type == word)
+    assert isinstance(waiting, StateDocument)
+    assert waiting.cached_inputs["x"].reference == "up.result"
+    assert noting.notes == ["write up.result"]
 
 
 def test_a_retry_gets_its_inputs_although_they_were_dropped_from_memory(noting: Noting) -> None:

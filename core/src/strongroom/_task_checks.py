@@ -51,12 +51,27 @@ F = TypeVar("F")
 _RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
 
 
+# What others call it; a word that only looks like it would lead astray.
+_ELSEWHERE = MappingProxyType(
+    {
+        "cache_expiration": "cache_for",
+        "log_prints": "log_stdout",
+        "on_completion": "state_handlers",
+        "retries": "max_retries",
+        "retry_condition_fn": "retry_on",
+        "retry_delay_seconds": "retry_delay",
+        "retry_jitter_factor": "retry_jitter",
+        "timeout_seconds": "timeout",
+    }
+)
+
+
 def check_arguments(unknown: Mapping[str, object], known: Collection[str], *, of: str = "task") -> None:
     """Complain about the first of the *unknown* arguments."""
     for key in unknown:
         import difflib  # only a mistake needs it
 
-        near = difflib.get_close_matches(key, known, n=1)
+        near = [_ELSEWHERE[key]] if _ELSEWHERE.get(key) in known else difflib.get_close_matches(key, known, n=1)
         raise DefinitionError(f"a {of} has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 

@@ -377,7 +377,12 @@ class TaskRunner:
         return state.replace(cached_inputs={**self._kept_inputs, **state.cached_inputs, **kept}, **changes)
 
     def _change(self, old: State, new: State) -> State:
-        return self._run.change(self._task, old, new, self._task.state_handlers, self._record)
+        handlers = self._task.state_handlers
+        # What a handler answers with may be a state that runs again, too.
+        return self._run.change(self._task, old, new, (*handlers, self._carry) if handlers else (), self._record)
+
+    def _carry(self, _task: Task, _old: State, new: State) -> State:
+        return self._with_inputs(new) if new.is_pending() and not new.cached_inputs else new
 
     def _record(self, state: State) -> None:
         task = self._task
