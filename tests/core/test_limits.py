@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strongroom import Envelope, Flow, State, context, states, task, unmapped
-from strongroom import _flow as flow_module
+from strongroom import Envelope, Flow, State, _running, context, states, task, unmapped
 from strongroom import _limits as limits_module
 from strongroom._leases import open_leases
 from strongroom._memory_backend import MemoryBackend
@@ -462,7 +461,7 @@ def test_a_lease_that_is_lost_while_the_task_runs_is_said_and_the_result_counts(
 ) -> None:
     limits("db=1")
     backend = Watched(clock=lambda: 0.0)  # so that nothing is lost for any other reason, however busy this machine is
-    monkeypatch.setattr(flow_module, "open_leases", functools.partial(open_leases, seconds=0.03))
+    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=0.03))
 
     @task(tags=["db"])
     def work() -> int:
@@ -588,7 +587,7 @@ def test_a_backend_that_stays_away_ends_the_run(limits: Callable[[str], None], m
 
 def test_a_run_that_goes_on_cannot_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = Watched(clock=lambda: 0.0)
-    monkeypatch.setattr(flow_module, "open_leases", functools.partial(open_leases, seconds=0.2))
+    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=0.2))
 
     @task
     def meddle() -> str:

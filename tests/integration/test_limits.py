@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Backend, Flow, _flow, task
+from strongroom import Backend, Flow, _running, task
 from strongroom._leases import open_leases
 from strongroom.errors import NotResumableError
 from strongroom.project import Project
@@ -70,14 +70,14 @@ def work_a_lot() -> None:
 
 
 def hold(seconds: str) -> None:
-    _flow.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
+    _running.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
     with Flow("hold") as flow:
         stay()
     flow.run()
 
 
 def claim(seconds: str) -> None:
-    _flow.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
+    _running.open_leases = functools.partial(open_leases, seconds=float(seconds))  # type: ignore[assignment]
     with Flow("claim") as flow:
         compute()
     flow.run()
@@ -168,7 +168,7 @@ def test_a_process_that_ends_well_frees_its_slot_at_once(backend: Backend) -> No
 def test_a_run_that_another_process_runs_cannot_be_resumed_and_goes_on_undisturbed(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
     with a_process("hold", str(SECONDS)) as holder:
         assert line_of(holder) == "begun"
         (run_id,) = backend.runs()
@@ -190,7 +190,7 @@ def with_one_task(name: str, slug: str) -> Flow:
 def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
     with a_process("hold", str(SECONDS)) as holder:
         assert line_of(holder) == "begun"
         os.kill(holder.pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
 def test_what_a_killed_run_was_computing_for_all_is_computed_when_it_is_resumed(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_flow, "open_leases", functools.partial(open_leases, seconds=SECONDS))
+    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
     with a_process("claim", str(SECONDS)) as holder:
         assert line_of(holder) == "begun"
         os.kill(holder.pid, signal.SIGKILL)

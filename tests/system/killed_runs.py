@@ -18,7 +18,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from strongroom import Flow, Parameter, Slot, _flow, task
+from strongroom import Flow, Parameter, Slot, _running, task
 from strongroom._leases import open_leases
 from strongroom.errors import UnknownRunError
 from strongroom.project import Project
@@ -29,7 +29,7 @@ INTERRUPTED = 130
 EXECUTORS = {signal.SIGKILL: ("sync", "sync", "sync", "threads"), signal.SIGINT: ("sync", "threads", "processes")}
 
 # That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
-_flow.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
+_running.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
 
 
 def note(call: str) -> None:

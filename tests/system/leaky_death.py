@@ -12,7 +12,7 @@ import pickle
 import sys
 from typing import TYPE_CHECKING
 
-from strongroom import Keyring, _flow
+from strongroom import Keyring, _running
 from strongroom._leases import open_leases
 from strongroom.project import Project
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .surfaces import Told
 
 # That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
-_flow.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
+_running.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
 
 
 def go(told: Told, *, for_good: bool) -> None:

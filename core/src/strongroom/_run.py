@@ -23,25 +23,14 @@ from strongroom.states import Failed, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from strongroom._keeping import Keeping
     from strongroom._leases import Leases
     from strongroom._place import Where
     from strongroom._recorder import Recorder
     from strongroom._task import Task
-    from strongroom.abc import Serializer
     from strongroom.project import Project
 
-__all__ = ["Keeping", "Run"]
-
-
-@dataclass(frozen=True, slots=True)
-class Keeping:
-    """What a flow says about the results of its tasks; None where it says nothing."""
-
-    persist_result: bool | None = None
-    result_handler: ResultHandler | str | None = None
-    result_storage: Where | None = None
-    result_serializer: str | Serializer | None = None
-    cache_result_in_memory: bool | None = None
+__all__ = ["Run"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from strongroom.documents import CacheInfo
 from strongroom.errors import DefinitionError, EgressError, NotFoundError, NotSupportedError, StrongroomError
 from strongroom.states import Mapped, Running
 
@@ -158,6 +157,8 @@ class OpenTransaction:
 
     def _note(self, end: str) -> None:
         """Write down how this has ended, after all that had to be done: whoever is killed before that does it again."""
+        from strongroom.documents import CacheInfo  # all documents, of which whoever only makes flows needs none
+
         name = "the transaction" if self.key is None else f"the transaction {self.key!r}"
         info = CacheInfo(key=self.label, hit=False, reason=end, parts={})
         with self._run.interrupts.held_off(), suppress(EgressError):

@@ -9,14 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from strongroom import _key_choice, _record, _rewriting
+from strongroom import _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
 from strongroom._garbage import Collected, Collecting, Garbage, Marks, References, RunReferences
 from strongroom._mapped import MappedFiles
 from strongroom._place import as_place
 from strongroom._plugins import installed_plugins
 from strongroom._result import NoResult, Result
-from strongroom._settings_loading import load as load_settings
 from strongroom._storage import Entry, check_key, open_storage
 from strongroom._stored import Checked, Metadata, Receipt, ResultRecord
 from strongroom.abc import Codec, CodecContext, Slot
@@ -90,7 +89,9 @@ class ResultStore:
         """
         place = as_place(storage)
         if keyring is None or allow is None or plugins is None or require_encryption is None or suite is None:
-            settings = load_settings(os.environ, Path.cwd())
+            from strongroom import _key_choice, _settings_loading  # runs have read them, and give all of this
+
+            settings = _settings_loading.load(os.environ, Path.cwd())
             keyring = keyring or Keyring.from_source(_key_choice.key_source(settings))
             allow = settings.results.allow if allow is None else allow
             suite = suite or settings.results.suite
@@ -358,9 +359,8 @@ class ResultStore:
 
     def _reads_in_place(self, chain: str) -> bool:
         """True if values of *chain* are views of their bytes, so that these had better be in memory."""
-        if chain not in self._allow or not self._plugins.is_registered("serializer", chain):
-            return False
-        return self._plugins.serializer(chain).zero_copy
+        is_known = chain in self._allow and self._plugins.is_registered("serializer", chain)
+        return is_known and self._plugins.serializer(chain).zero_copy
 
     def _maps(self, chain: str) -> bool:
         """True if the stored file itself may be what values of *chain* are views of."""
@@ -383,16 +383,17 @@ class ResultStore:
         binding = _record.codec_binding(key, header.object)
         if chain.encrypts != bool(header.wrapped):
             raise DamagedError(location)
-        if not chain.encrypts:
-            return CodecContext(binding)
-        return CodecContext(binding, data_key=_record.unwrap_data_key(header, key, self._keyring, location))
+        data_key = _record.unwrap_data_key(header, key, self._keyring, location) if chain.encrypts else b""
+        return CodecContext(binding, data_key=data_key)
 
     def _codec(self, id_: str) -> Codec:
         return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
 
 
 def _reopened(url: str, options: Mapping[str, Any]) -> ResultStore:
-    return ResultStore(as_place(url).options_with(load_settings(os.environ, Path.cwd()).storage), **options)
+    from strongroom._settings_loading import load
+
+    return ResultStore(as_place(url).options_with(load(os.environ, Path.cwd()).storage), **options)
 
 
 def _slot_key(slot: Slot, keyring: Keyring) -> str:

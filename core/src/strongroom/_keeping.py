@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What does a flow say about the results of its tasks?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from strongroom._place import Where
+    from strongroom.abc import ResultHandler, Serializer
+
+__all__ = ["Keeping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a flow says about the results of its tasks; None where it says nothing."""
+
+    persist_result: bool | None = None
+    result_handler: ResultHandler | str | None = None
+    result_storage: Where | None = None
+    result_serializer: str | Serializer | None = None
+    cache_result_in_memory: bool | None = None
