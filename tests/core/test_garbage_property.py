@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -261,5 +261,10 @@ class Collecting(RuleBasedStateMachine):
 
 TestCollecting = pytest.mark.long(Collecting.TestCase)
 TestCollecting.settings = settings(
-    max_examples=500 if LONG else 10, stateful_step_count=20, deadline=None, print_blob=True
+    max_examples=500 if LONG else 10,
+    stateful_step_count=20,
+    deadline=None,
+    print_blob=True,
+    # A busy machine is no failure.
+    suppress_health_check=[HealthCheck.too_slow],
 )

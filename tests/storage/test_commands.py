@@ -3,31 +3,23 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
 import sys
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from strongroom import Flow, task
 from strongroom._place import as_place
 from strongroom.project import Project
+from strongroom_cli import main
 
 from . import servers
 
-FLOW = """
-from strongroom import Flow, task
-
-@task(persist_result=True, result_serializer="json")
-def numbers() -> list[int]:
-    return [1, 2, 3]
-
-with Flow("remote") as flow:
-    numbers()
-"""
 SECRETS = (servers.PASSWORD, "canary", "testing", "Y2FuYXJ5", "Eby8vdM02xNO", "right")
 
 
@@ -47,30 +39,45 @@ def set_up(*places: object) -> str:
     return found[0].url
 
 
-def strongroom(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "strongroom_cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        # Libraries warn of much that is not ours to mend, and this command shows no warnings.
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command has left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def strongroom(*arguments: str) -> Done:
+    """Run the command in this process: to import the libraries of a storage takes seconds."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["strongroom", *arguments])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as left:
+            main()
+    code = left.value.code
+    return Done(code if isinstance(code, int) else 0, *(_text(stream) for stream in (out, err)))
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 def told(*arguments: str) -> Any:  # noqa: ANN401
     done = strongroom(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return json.loads(done.stdout)
+    assert done.code == 0, done.err
+    assert done.err == ""
+    return json.loads(done.out)
 
 
 def refused(*arguments: str) -> str:
     """The one line that such a command says."""
     done = strongroom(*arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
+    assert (done.code, done.out) == (1, "")
+    (line,) = done.err.splitlines()
     assert line.startswith("strongroom: error: ")
     assert not any(secret in line for secret in SECRETS)
     return line
@@ -80,8 +87,15 @@ def test_what_a_run_has_left_is_read_listed_verified_and_collected(server: serve
     if server.kind == "memory":
         pytest.skip("what one process has in memory, no other can see")
     set_up(where)
-    Path("flow.py").write_text(FLOW)
-    assert strongroom("run", "flow.py").returncode == 0
+
+    @task(persist_result=True, result_serializer="json")
+    def numbers() -> list[int]:
+        return [1, 2, 3]
+
+    with Flow("remote") as flow:
+        numbers()
+    with Project.open().open_backend() as backend:
+        assert flow.run(backend=backend).is_successful()
     Project.open().store().write("of no use", "cache/old", expires=1)
 
     assert told("read", "last", "numbers") == [1, 2, 3]
@@ -120,9 +134,9 @@ def test_an_option_whose_variable_is_not_set_is_named(server: servers.Server, wh
 
     done = strongroom("store", "ls")
 
-    assert done.returncode == 2
-    assert "the variable NOBODY_HAS_SET_THIS, which is not set" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.code == 2
+    assert "the variable NOBODY_HAS_SET_THIS, which is not set" in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_a_server_that_is_gone_is_said_in_one_line(mortal: servers.Server) -> None:
