@@ -11,7 +11,7 @@ from strongroom.abc import Backend, Lease
 from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from strongroom.abc import Envelope
 
@@ -109,6 +109,7 @@ class MemoryBackend(Backend):
             place = _place(envelope)
             known = self._runs.get(envelope.run_id, {}).get(place)
             if known is None:
+                self._check_no_gap(envelope, fresh)
                 known = fresh.setdefault((envelope.run_id, place), envelope)
             if known != envelope:
                 raise BackendError(
@@ -116,6 +117,14 @@ class MemoryBackend(Backend):
                     f"{envelope.map_index}, in the run {envelope.run_id!r}; none of the batch was kept; start a new run"
                 )
         return list(fresh.values())
+
+    def _check_no_gap(self, envelope: Envelope, fresh: Mapping[tuple[str, _Place], Envelope]) -> None:
+        run_id, before = envelope.run_id, (envelope.task, envelope.map_index, envelope.sequence - 1)
+        if envelope.sequence and before not in self._runs.get(run_id, ()) and (run_id, before) not in fresh:
+            raise BackendError(
+                f"number {before[2]} of the task {envelope.task!r}, map index {envelope.map_index}, in the run "
+                f"{run_id!r} is missing, and {envelope.sequence} was to be kept; nothing of the batch was kept"
+            )
 
     def _check_open(self) -> None:
         if self._closed:

@@ -250,10 +250,10 @@ def test_an_id_of_a_run_that_is_no_text_is_not_passed_on(url: str, path: Path) -
 
 @pytest.mark.parametrize(("field", "value"), [("name", "canary \ud800"), ("at", 2**63)])
 def test_what_no_column_can_hold_is_refused_without_repeating_it(url: str, field: str, value: object) -> None:
-    fields = {name: getattr(a_document(), name) for name in Envelope.__struct_fields__}
+    fields = {name: getattr(a_document(1), name) for name in Envelope.__struct_fields__}
     with SQLBackend(url) as backend:
         with pytest.raises(BackendError, match="text or number out of range") as caught:
-            backend.append([a_document(1), Envelope(**{**fields, field: value})])
+            backend.append([a_document(), Envelope(**{**fields, field: value})])
 
         assert caught.value.__cause__ is None
         assert list(backend.read(RUN)) == []

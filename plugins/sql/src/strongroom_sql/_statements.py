@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How are many envelopes inserted at once, and how is a different one under the same identity noticed?"""
+"""How are many envelopes inserted at once, and how is one noticed that is missing, or differs from what is there?"""
 
 from __future__ import annotations
 
+import operator
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from strongroom import Envelope
 
-__all__ = ["Inserts", "check_all_kept"]
+__all__ = ["Inserts", "check_all_kept", "check_no_gap"]
 
 # More rows in one statement gain nothing, and take longer to compile.
 _MOST_ROWS: Final = 1024
@@ -76,6 +77,42 @@ def _compile(dialect: sa.Dialect, rows: int) -> str:
     row, bracket, rest = tail.partition(")")
     # SQLAlchemy takes 80 ms to compile a thousand rows, which differ in nothing, and each run would wait for it.
     return head + values + ", ".join(repeat(row + bracket, rows)) + rest
+
+
+def check_no_gap(connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+    """Raise unless each of *envelopes* is the first of its task, or the one before it is there or comes before it.
+
+    To be called before they are inserted: those that come in the wrong order are not to find each other. Most tasks
+    begin and end in one batch, so that there is little to look up, if anything.
+    """
+    newest: dict[tuple[object, ...], int] = {}
+    wanted: dict[tuple[object, ...], Envelope] = {}
+    for envelope in envelopes:
+        place = (envelope.run_id, envelope.task, envelope.map_index)
+        sequence = envelope.sequence
+        if sequence and newest.get(place, -1) < sequence - 1:
+            wanted[*place, sequence - 1] = envelope
+        if newest.get(place, -1) < sequence:
+            newest[place] = sequence
+    if not wanted:
+        return
+    found = _present(connection, list(wanted))
+    for identity, envelope in wanted.items():
+        if identity not in found:
+            raise BackendError(
+                f"number {identity[-1]} of the task {envelope.task!r}, map index {envelope.map_index}, in the run "
+                f"{envelope.run_id!r} is missing, and {envelope.sequence} was to be kept; nothing of the batch was kept"
+            )
+
+
+def _present(connection: sa.Connection, identities: Sequence[tuple[object, ...]]) -> set[tuple[object, ...]]:
+    """Those of *identities* that are there."""
+    found: set[tuple[object, ...]] = set()
+    for start in range(0, len(identities), _MOST_LOOKUPS):
+        part = identities[start : start + _MOST_LOOKUPS]
+        wanted = [sa.and_(*map(operator.eq, _identity, identity)) for identity in part]
+        found.update(map(tuple, connection.execute(sa.select(*_identity).where(sa.or_(*wanted)))))
+    return found
 
 
 def check_all_kept(connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:

@@ -14,7 +14,7 @@ from strongroom.errors import BackendError
 from strongroom_sql import _leases, _schema, _sqlite
 from strongroom_sql._failures import in_our_words
 from strongroom_sql._rows import SQLRows
-from strongroom_sql._statements import Inserts
+from strongroom_sql._statements import Inserts, check_no_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +66,7 @@ class SQLBackend(SQLRows):
 
     def _insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
         _sqlite.begin_to_write(connection)
+        check_no_gap(connection, envelopes)
         self._inserts.insert(connection, envelopes)
         self._check_file()
 

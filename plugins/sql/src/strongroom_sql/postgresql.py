@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from strongroom.errors import BackendError
 from strongroom_sql import _leases, _postgresql, _schema
 from strongroom_sql._rows import SQLRows
+from strongroom_sql._statements import check_no_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,6 +59,7 @@ class PostgreSQLBackend(SQLRows):
             self._insert(connection, envelopes)
 
     def _insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
+        check_no_gap(connection, envelopes)
         _postgresql.insert(connection, envelopes)
 
     def acquire(self, name: str, holder: str, *, seconds: float, slots: int = 1) -> Lease | None:
