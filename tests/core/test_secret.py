@@ -3,18 +3,29 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import dataclasses
+import json
 import logging
 import pickle
+import pprint
+import subprocess
+import sys
+import traceback
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from strongroom import Flow, Parameter, Secret, SecretHandler, Slot, signals, task
+from strongroom._fingerprint import canonical
 from strongroom._memory_backend import MemoryBackend
+from strongroom.caching import INPUTS
 from strongroom.documents import RunDocument, StateDocument
 from strongroom.errors import DamagedError, SecretError, SerializationError
 from strongroom.project import Project
-from strongroom.secret import known_secrets
+from strongroom.secret import _know, known_secrets, lend_secrets
 
 SLOT = Slot("1" * 32, "task")
 
@@ -34,6 +45,85 @@ def test_its_value_is_in_no_text_of_it_and_in_no_pickle(secret: Secret, caplog: 
     assert not any("hunter2" in text for text in texts)
     assert b"hunter2" not in pickle.dumps(secret)
     assert pickle.loads(pickle.dumps(secret)) == secret
+
+
+@dataclasses.dataclass(frozen=True)
+class Login:
+    user: str
+    password: Secret
+
+
+def test_no_dataclass_copy_or_json_of_it_has_its_value(secret: Secret) -> None:
+    secret.reveal()
+    login = Login("me", secret)
+    texts = [repr(login), f"{login}", str(dataclasses.asdict(login)), repr(copy.deepcopy(login)), pprint.pformat(login)]
+    texts += [ascii(login), f"{login.password} {login!r:>40}"]
+
+    for encode in (json.dumps, msgspec.json.encode, msgspec.to_builtins):
+        with pytest.raises(TypeError) as caught:
+            encode({"login": secret})
+        texts.append(str(caught.value))
+    texts.append(json.dumps(login.password, default=repr))
+
+    assert not any("hunter2" in text for text in texts)
+    assert dataclasses.asdict(login)["password"] == secret
+    assert not hasattr(secret, "__dict__")
+    assert b"hunter2" not in pickle.dumps(login)
+
+
+def test_no_traceback_that_shows_local_values_has_it_but_where_it_was_revealed(secret: Secret) -> None:
+    def fails(password: Secret) -> None:
+        raise ValueError(f"{password!r} was refused")
+
+    with pytest.raises(ValueError, match="was refused") as caught:
+        fails(secret)
+
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "DB_PASSWORD" in shown
+    assert "hunter2" not in shown
+
+
+def test_it_is_told_from_others_by_its_name_in_a_cache_key(secret: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = canonical([secret])
+    monkeypatch.setenv("DB_PASSWORD", "another-secret")
+    secret.reveal()
+
+    assert canonical([secret]) == before
+    assert canonical([Secret("API_TOKEN")]) != before
+    assert canonical(["DB_PASSWORD"]) != before
+    assert b"hunter2" not in before
+
+
+def test_a_task_that_takes_one_is_cached_and_its_value_is_nowhere_in_storage(isolated: Path, secret: Secret) -> None:
+    calls = []
+
+    def fetches(password: Secret) -> int:
+        calls.append(password.reveal())
+        return 1
+
+    with Flow("cached") as flow:
+        task(name="fetches", cache_policy=INPUTS)(fetches)(secret)
+    for _ in range(2):
+        assert flow.run(backend=MemoryBackend()).is_successful()
+
+    assert calls == ["hunter2-secret"]
+    files = [path for path in isolated.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"hunter2" in path.read_bytes() for path in files)
+
+
+def test_what_is_known_here_can_be_known_in_another_process_of_ones_own() -> None:
+    code = (
+        "import sys; from strongroom.secret import _know, known_secrets, lend_secrets, take_lent_secrets; "
+        "take_lent_secrets(sys.stdin.buffer.read()); print(ascii(sorted(known_secrets())))"
+    )
+    odd = b"not \xff text".decode("utf-8", "surrogateescape")
+    for value in ("hunter2-l\u00e4nt", odd):
+        _know(value)
+
+    done = subprocess.run([sys.executable, "-c", code], input=lend_secrets(), capture_output=True, check=True)
+
+    assert set(ast.literal_eval(done.stdout.decode())) == known_secrets() >= {odd}
 
 
 def test_it_is_read_afresh_and_known_once_it_was_revealed(secret: Secret, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ import msgspec
 
 from strongroom._source import class_functions, class_text, function_text, global_names, library_of
 from strongroom.errors import SerializationError
+from strongroom.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -104,6 +105,8 @@ _SCALARS: Mapping[type, tuple[str, Callable[[object], object]]] = types.MappingP
         pathlib.PosixPath: ("path", str),
         pathlib.PurePosixPath: ("purepath", str),
         type(...): ("ellipsis", lambda _: 0),
+        # Its name and never its value: who changes a password wants no other results, and nobody may test guesses.
+        Secret: ("secret", lambda value: cast("Secret", value).name),
     }
 )
 

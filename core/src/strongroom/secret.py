@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -11,7 +12,7 @@ from typing import Final
 
 from strongroom.errors import SecretError
 
-__all__ = ["Secret", "known_secrets"]
+__all__ = ["Secret", "known_secrets", "lend_secrets", "take_lent_secrets"]
 
 _FILE: Final = "file:"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -87,6 +88,20 @@ class Secret:
 def known_secrets() -> frozenset[str]:
     """The values that were revealed in this process; for whoever has to mask them."""
     return _known
+
+
+def lend_secrets() -> bytes:
+    """The values that are known here, for another process of the same owner's, through a pipe that nobody else has.
+
+    It gives them to `take_lent_secrets`, so that what is masked here is masked there, too. Empty if there are none.
+    """
+    return json.dumps(sorted(_known)).encode() if _known else b""
+
+
+def take_lent_secrets(lent: bytes) -> None:
+    """Know the values that another process lent, as if they had been revealed here."""
+    for value in json.loads(lent):
+        _know(value)
 
 
 def _know(value: str) -> None:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import importlib.util
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -16,11 +17,12 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from strongroom import Flow, ResultStore, _held_keys, hookimpl, task
 from strongroom.documents import StateDocument
-from strongroom.errors import DefinitionError, NotSupportedError
+from strongroom.errors import DefinitionError, NotSupportedError, TransferError
 from strongroom.keyring import Key
 from strongroom.project import Project
 from strongroom.states import Failed
@@ -370,3 +372,19 @@ def test_nothing_is_left_running_when_the_run_is_stopped(tmp_path: Path, how: si
         assert re.findall(r"^\w*(?:Error|Interrupt)\b", err, flags=re.MULTILINE) == ["KeyboardInterrupt"]
         assert script.returncode != 0
         assert last_states() == {"": "Cancelled", "pair": "Success", "wait": "Cancelled", "wait-2": "Cancelled"}
+
+
+def test_a_process_that_cannot_mask_what_this_one_does_calls_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "called"
+    worker = Worker()
+    # The settings were right when this process looked.
+    Path("strongroom.toml").write_text("[masked]\nnosuch = 1\n")
+    worker._masks = b"yes"
+
+    answer = pickle.loads(worker.call(cloudpickle.dumps((Path.touch, (mark,)))))
+    worker.close()
+    worker.join()
+
+    assert isinstance(answer[1], TransferError)
+    assert "see that the worker has the same plugins and settings" in str(answer[1])
+    assert not mark.exists()

@@ -97,10 +97,11 @@ def _values(known: frozenset[str]) -> re.Pattern[str]:
 
 def _forms(value: str) -> Iterator[str]:
     """The ways in which libraries write a value into a message."""
-    raw = value.encode()
+    # A variable may hold bytes that are no text.
+    raw = value.encode("utf-8", "surrogateescape")
     yield value
-    yield quote(value)
-    yield quote(value, safe="")
+    yield quote(raw)
+    yield quote(raw, safe="")
     yield repr(value)[1:-1]
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]

@@ -18,6 +18,8 @@ from loky.backend import get_context
 
 from strongroom.errors import TransferError, WorkerDiedError
 from strongroom.keyring import lend_keys, take_lent_keys
+from strongroom.project import Project
+from strongroom.secret import lend_secrets, take_lent_secrets
 from strongroom_processes._pickling import dumps, loads
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ __all__ = ["Worker"]
 
 _PATIENCE = 5.0
 # What stands before keys. Pickles, which are all other messages, begin with another byte.
-_KEYS = b"K"
+_KEYS, _SECRETS, _MASKS = b"K", b"S", b"M"
 # Processes are started and buried one at a time: multiprocessing looks after all of them whenever one starts.
 _one_at_a_time = threading.Lock()
 
@@ -47,7 +49,9 @@ class Worker:
             self._process.start()
         theirs.close()
         their_lifeline.close()
-        self._lent = b""
+        self._lent: dict[bytes, bytes] = {}
+        # Whether anything masks here is looked up once for each process, which takes longer to start.
+        self._masks = b"yes" if Project.open().plugins.masks else b""
         self._death = _death_notice(self._process.pid, self._process.sentinel)
 
     @property
@@ -71,17 +75,28 @@ class Worker:
             self._pipe.send_bytes(message)
             wait([self._pipe, self._death])
             if self._pipe.poll():
-                return bytes(self._pipe.recv_bytes())
+                return self._answer()
         except (EOFError, OSError):
             pass
         raise WorkerDiedError(self._bury())
 
+    def _answer(self) -> bytes:
+        answer = self._pipe.recv_bytes()
+        while answer.startswith(_SECRETS):
+            # Before the answer itself is looked at: what a task raised or logged may quote what it was shown.
+            take_lent_secrets(answer.removeprefix(_SECRETS))
+            answer = self._pipe.recv_bytes()
+        return bytes(answer)
+
     def _lend(self) -> None:
-        """Give the process the keys that only this one has; the pipe is the one way to it that nobody else has."""
-        lent = lend_keys()
-        if lent != self._lent:
-            self._pipe.send_bytes(_KEYS + lent)
-            self._lent = lent
+        """Give the process what only this one has: keys, and the secrets that it is to mask.
+
+        The pipe is the one way to it that nobody else has.
+        """
+        for kind, lent in ((_MASKS, self._masks), (_KEYS, lend_keys()), (_SECRETS, lend_secrets())):
+            if lent != self._lent.get(kind, b""):
+                self._pipe.send_bytes(kind + lent)
+                self._lent[kind] = lent
 
     def kill(self) -> None:
         """End the process, whatever it is doing; returns before it has ended."""
@@ -143,14 +158,35 @@ def _serve(pipe: Connection, lifeline: Connection) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_follow, args=(lifeline,), name="strongroom-lifeline", daemon=True).start()
+    known = b""
+    problem: TransferError | None = None
     # Nobody asks any more, or nobody is there to hear the answer.
     with contextlib.suppress(EOFError, OSError):
         while True:
             message = pipe.recv_bytes()
-            if message.startswith(_KEYS):
-                take_lent_keys(message.removeprefix(_KEYS))
+            kind, lent = message[:1], message[1:]
+            if kind == _KEYS:
+                take_lent_keys(lent)
+            elif kind == _SECRETS:
+                take_lent_secrets(lent)
+            elif kind == _MASKS:
+                problem = _mask()
             else:
-                pipe.send_bytes(_answer(message))
+                answer = _answer(message, problem)
+                if known != (known := lend_secrets()):
+                    pipe.send_bytes(_SECRETS + known)
+                pipe.send_bytes(answer)
+
+
+def _mask() -> TransferError | None:
+    """Have this process mask what is logged and printed in it; what is the matter if it cannot."""
+    try:
+        if Project.open().plugins.masks:
+            return None
+        problem: Exception = LookupError("no plugin masks there")
+    except Exception as exc:  # plugins are loaded: whatever is wrong with them, nothing is shown that they would mask
+        problem = exc
+    return TransferError("what masks secrets", problem, instead="see that the worker has the same plugins and settings")
 
 
 def _follow(lifeline: Connection) -> None:
@@ -160,10 +196,12 @@ def _follow(lifeline: Connection) -> None:
     os._exit(1)
 
 
-def _answer(message: bytes) -> bytes:
-    """The pickle of (True, what was returned) or (False, what was raised)."""
+def _answer(message: bytes, problem: TransferError | None) -> bytes:
+    """The pickle of (True, what was returned) or (False, what was raised); *problem* if nothing may be called."""
     answer: tuple[bool, object]
     try:
+        if problem is not None:
+            raise problem
         function, args = _understood(message)
         answer = True, function(*args)
     except BaseException as exc:  # whatever the callable raises is the caller's
