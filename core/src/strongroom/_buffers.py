@@ -8,6 +8,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from strongroom.codecs import fill
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -106,12 +108,11 @@ class BoundedReader(io.RawIOBase):
     def readinto(self, target: WriteableBuffer, /) -> int:
         out = memoryview(target).cast("B")
         # One byte more than there may be is enough to see that there is more.
-        data = self._source.read(min(len(out), self._left + 1))
-        if len(data) > self._left:
+        count = fill(self._source, out[: self._left + 1])
+        if count > self._left:
             raise self._complaint()
-        self._left -= len(data)
-        out[: len(data)] = data
-        return len(data)
+        self._left -= count
+        return count
 
 
 def chunks(source: BinaryIO, size: int) -> Iterator[memoryview]:

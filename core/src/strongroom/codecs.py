@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What do the files have in common that codecs write to?"""
+"""What do the files have in common that codecs write to and read from?"""
 
 from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, cast
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["EncodingWriter"]
+__all__ = ["EncodingWriter", "fill"]
+
+
+def fill(source: BinaryIO, buffer: memoryview) -> int:
+    """Read into *buffer* what *source* gives at once, without new memory where it can do that; 0 bytes are the end."""
+    readinto = getattr(source, "readinto", None)
+    if readinto is not None:
+        return cast("int | None", readinto(buffer)) or 0
+    data = source.read(len(buffer))
+    buffer[: len(data)] = data
+    return len(data)
 
 
 class EncodingWriter(io.RawIOBase):

@@ -153,3 +153,22 @@ def test_who_reads_on_after_an_error_gets_no_more() -> None:
 )
 def test_what_was_written_once_can_be_read_for_ever(name: str, data: bytes) -> None:
     assert decode(vector(VECTORS / name, lambda: encode(data))) == data
+
+
+@pytest.mark.parametrize("room", [1 << 20, 1 << 12], ids=["straight into it", "through a buffer"])
+def test_what_is_not_authentic_is_not_left_in_the_readers_memory(room: int) -> None:
+    data = b"secret!!" * 100_000
+    sealed = bytearray(encode(data))
+    sealed[400_000] ^= 1
+    memory = bytearray(room)
+    reader = Encrypted().reader(io.BytesIO(sealed), CONTEXT)
+
+    def read_all() -> None:
+        while True:
+            memory[:] = b"." * room
+            assert reader.readinto(memory)
+
+    with pytest.raises(SealError):
+        read_all()
+
+    assert b"secret" not in memory

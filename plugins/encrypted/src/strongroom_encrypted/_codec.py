@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom.abc import Codec
-from strongroom.codecs import EncodingWriter
+from strongroom.codecs import EncodingWriter, fill
 from strongroom.errors import SealError
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class _Reader(io.RawIOBase):
         super().__init__()
         self._source = source
         self._decryptor = decryptor
+        # Buffers for all of the value, as for writing.
+        self._sealed = memoryview(bytearray(_PIECE))
         self._buffer = memoryview(bytearray(_ROOM))
         self._left = self._buffer[:0]
         self._ended = False
@@ -104,25 +106,33 @@ class _Reader(io.RawIOBase):
     def readinto(self, target: WriteableBuffer, /) -> int:
         out = memoryview(target).cast("B")
         while out and not self._left and not self._ended:
-            self._decrypt()
+            if len(out) < _ROOM:
+                self._left = self._buffer[: self._decrypt(self._buffer)]
+            # Straight to where it is wanted: another copy takes as long as the cipher.
+            elif count := self._decrypt(out):
+                return count
         count = min(len(out), len(self._left))
         out[:count] = self._left[:count]
         self._left = self._left[count:]
         return count
 
-    def _decrypt(self) -> None:
+    def _decrypt(self, out: memoryview) -> int:
+        """Decrypt the next piece, of which there may be nothing to give out yet, into *out*; returns its length."""
         from cryptography.exceptions import InvalidTag
 
         # Who goes on reading after an error must not take what comes next for the value.
         if self._failed:
             raise SealError
-        sealed = self._source.read(_PIECE)
+        sealed = self._sealed[: fill(self._source, self._sealed)]
         try:
             if sealed:
-                self._left = self._buffer[: self._decryptor.update_into(sealed, self._buffer)]
-            else:
-                self._left = memoryview(self._decryptor.finalize())
-                self._ended = True
+                return self._decryptor.update_into(sealed, out)
+            last = self._decryptor.finalize()
         except (InvalidTag, ValueError):
             self._failed = True
+            # The library has put there what it then found not to be authentic, and the memory is the caller's.
+            out[:_ROOM] = bytes(_ROOM)
             raise SealError from None
+        self._ended = True
+        out[: len(last)] = last
+        return len(last)
