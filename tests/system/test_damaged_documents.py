@@ -12,11 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from strongroom import Backend, Envelope, Flow, Keyring
+from strongroom import Backend, Envelope, Flow, Keyring, task
 from strongroom.errors import SealError
 from strongroom.project import Project
-
-from .surfaces import a_task
 
 IDENTITY = ("run_id", "task", "sequence")
 
@@ -66,8 +64,8 @@ class Scene:
 def scene(isolated: Path) -> Iterator[Scene]:
     project = Project.open()
     with Flow("flow") as flow:
-        one = a_task(lambda: "one", name="one", tags=["a tag"])()
-        a_task(lambda x: [x], name="two", persist_result=True)(one)
+        one = task(name="one", tags=["a tag"])(lambda: "one")()
+        task(name="two", persist_result=True)(lambda x: [x])(one)
     with closing(project.open_backend()) as backend:
         states = [flow.run(backend=backend) for _ in range(2)]
         runs = (str(states[0].context["run_id"]), str(states[1].context["run_id"]))
