@@ -23,6 +23,9 @@ from strongroom import (
 )
 from strongroom.documents import StateDocument
 from strongroom.project import Project
+from strongroom.results import Chain
+from strongroom_compressed import Zstd
+from strongroom_json import JSON
 
 from .conftest import Noting, Recorded, a_task, records_under, states_of
 from .doings import fails, fails_at_first, pauses, returns
@@ -160,6 +163,20 @@ def test_the_strongest_word_decides_how_a_result_is_kept(
     flow.run()
 
     assert f'"chain":"{chain}"'.encode() in stored()[0].read_bytes()
+
+
+@pytest.mark.parametrize("level", [1, 19])
+def test_a_chain_of_instances_keeps_the_results_of_a_task_or_of_a_flow(level: int, stored: Stored) -> None:
+    chain = Chain((Zstd(level=level),), JSON())
+    with Flow("flow", persist_result=True, result_serializer=chain) as flow:
+        a_task(lambda: [1])()
+    with Flow("flow", persist_result=True) as other:
+        a_task(lambda: [1], result_serializer=chain)()
+
+    assert flow.run().is_successful()
+    assert other.run().is_successful()
+
+    assert [b'"chain":"compressed/json"' in path.read_bytes() for path in stored()] == [True, True]
 
 
 def test_a_handler_of_the_task_wins_over_one_of_the_flow(noting: Noting, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from strongroom import (
     task,
     unmapped,
 )
+from strongroom.results import Chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +106,16 @@ class Upper(Serializer):
 
     def load(self, source: BinaryIO) -> str:
         return source.read().decode()
+
+
+@task(result_serializer=Chain((), Upper()))
+def shouted() -> str:
+    """A task whose result is kept by instances of its own."""
+    return "text"
+
+
+Flow("named", result_serializer=Chain((), Upper()))
+Flow("named", result_serializer=1)  # type: ignore[arg-type]
 
 
 class Half(Serializer):

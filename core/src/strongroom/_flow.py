@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from strongroom._chain import Chain
     from strongroom._place import Where
     from strongroom._task import Task
     from strongroom.abc import Backend, Executor, ResultHandler, Serializer
@@ -54,7 +55,7 @@ class Flow(Graph):
         persist_result: bool | None = None,
         result_handler: ResultHandler | str | None = None,
         result_storage: Where | None = None,
-        result_serializer: str | Serializer | None = None,
+        result_serializer: str | Serializer | Chain | None = None,
         cache_result_in_memory: bool = True,
         **unknown: object,
     ) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from strongroom._cache_policies import CachePolicy
+    from strongroom._chain import Chain
     from strongroom._place import Where
     from strongroom._task import StateHandler
     from strongroom.abc import ResultHandler, Serializer
@@ -47,7 +48,7 @@ class TaskArguments(TypedDict, total=False):
     result_handler: ResultHandler | str | None
     result_storage: Where | None
     result_storage_key: str | None
-    result_serializer: str | Serializer | None
+    result_serializer: str | Serializer | Chain | None
     cache_result_in_memory: bool
     cache_for: timedelta | None
     cache_validator: Callable[..., bool] | None

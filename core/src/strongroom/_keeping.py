@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from strongroom._chain import Chain
     from strongroom._place import Where
     from strongroom.abc import ResultHandler, Serializer
 
@@ -20,5 +21,5 @@ class Keeping:
     persist_result: bool | None = None
     result_handler: ResultHandler | str | None = None
     result_storage: Where | None = None
-    result_serializer: str | Serializer | None = None
+    result_serializer: str | Serializer | Chain | None = None
     cache_result_in_memory: bool | None = None

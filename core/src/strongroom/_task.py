@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from strongroom._cache_policies import CachePolicy
+    from strongroom._chain import Chain
     from strongroom._graph import Graph
     from strongroom._grouping import Hook
     from strongroom._place import Where
@@ -57,7 +58,7 @@ class Task(Operators):
         result_handler: a `ResultHandler`, or the id of one; by default ``stored``: a record in result_storage.
         result_storage: an fsspec URL or a folder; by default the flow's, then the settings'.
         result_storage_key: a template for the record's key; by default a random one.
-        result_serializer: a chain such as ``"compressed/json"``, or a `Serializer`.
+        result_serializer: a chain such as ``"compressed/json"``, a `Serializer`, or a `Chain` of instances.
         cache_result_in_memory: False drops the value once it is stored; who needs it reads it again.
         cache_for: use a kept result again for so long.
         cache_validator: ``(state, inputs, parameters) -> bool``: may this kept result be used? See
@@ -100,7 +101,7 @@ class Task(Operators):
         result_handler: ResultHandler | str | None = None,
         result_storage: Where | None = None,
         result_storage_key: str | None = None,
-        result_serializer: str | Serializer | None = None,
+        result_serializer: str | Serializer | Chain | None = None,
         cache_result_in_memory: bool = True,
         cache_for: timedelta | None = None,
         cache_validator: Callable[..., bool] | None = None,
