@@ -48,6 +48,23 @@ with Flow("waits") as flow:
     after(waits())
 """
 
+WAITS_AFTER_CHILDREN = """
+import threading
+from strongroom import Flow, task
+
+@task
+def each(x):
+    return x
+
+@task
+def waits(x):
+    print("now it waits", flush=True)
+    while not threading.Event().wait(0.1):
+        pass
+
+with Flow("flow") as flow:
+    waits(each.map([1, 2, 3]))
+"""
 WAITS_IN_A_THREAD = """
 import signal, sys, threading
 from strongroom import Flow, task
@@ -286,6 +303,14 @@ def test_ctrl_c_ends_with_130_and_one_line_and_the_run_is_recorded_as_cancelled(
     told = json.loads(terminal.call("show", "last", "--json").out)
     assert told["state"] == "Cancelled"
     assert {task["task"]: task["state"] for task in told["tasks"]} == {"waits": "Cancelled", "after": "Pending"}
+
+
+def test_a_mapped_task_counts_as_one_when_ctrl_c_comes(terminal: Terminal) -> None:
+    terminal.write("waits.py", WAITS_AFTER_CHILDREN)
+
+    done = terminal.interrupt("now it waits", "run", "waits.py")
+
+    assert done.err.endswith("was cancelled; 2 of 3 tasks had finished\n")
 
 
 def test_a_task_that_ended_well_while_ctrl_c_was_handled_stays_successful(terminal: Terminal) -> None:

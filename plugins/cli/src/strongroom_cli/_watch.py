@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from strongroom import Task, hookimpl
+from strongroom.states import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,8 @@ class Watch:
         """Told of each change of a task's state, under a lock: the task, the old state, the new one."""
         # Every task is here from the start, so that nobody who counts sees the dictionary grow.
         self._types = dict.fromkeys(flow.tasks, "Pending")
+        # Of these the states of all children come by, too.
+        self._mapped = {task for task in flow.tasks if any(edge.mapped for edge in flow.edges_to(task))}
         self._started: dict[Task, float] = {}
         self._ended: dict[Task, float] = {}
         self._finished = 0
@@ -52,13 +55,15 @@ class Watch:
                 self._run_began = now
             elif new.is_finished():
                 self._run_ended = now
+                # A mapped task that never got children has told of its end in a way that one of them could have.
+                self._finished = self.total if not isinstance(new, Cancelled) else self._finished
             return
         if new.is_running():
             self._started.setdefault(subject, now)
         with self._lock:
             self._types[subject] = type(new).__name__
             self._ended[subject] = now
-            self._finished += new.is_finished() - old.is_finished()
+            self._finished += new.is_mapped() if subject in self._mapped else new.is_finished() - old.is_finished()
             if self.listener is not None:
                 self.listener(subject, old, new)
 
@@ -69,7 +74,10 @@ class Watch:
 
     @property
     def finished(self) -> int:
-        """How many tasks are in a finished state just now; one that failed and is tried again is not."""
+        """How many tasks are in a finished state just now; one that failed and is tried again is not.
+
+        A mapped task is one task, and finished with the last of its children.
+        """
         return self._finished
 
     @property
