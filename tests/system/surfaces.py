@@ -96,6 +96,7 @@ SURFACES: Mapping[str, Surface] = dict(
                 CANCEL
                 SKIP of a trigger
                 FAIL of a state handler
+                key of a transaction
             """,
             short="""
                 key in storage
@@ -155,7 +156,6 @@ SURFACES: Mapping[str, Surface] = dict(
                 context key
                 cache_key
                 cache_key_fn
-                key of a transaction
                 option of a storage
                 source line
                 docstring of a task
