@@ -144,3 +144,17 @@ def test_a_run_from_the_command_line_is_marked_as_running(terminal: Terminal) ->
     )
 
     assert terminal.run("run", "asks.py").code == 0
+
+
+def test_no_key_is_removed_while_documents_wait_that_may_need_it(
+    terminal: Terminal, waiting: sqlite3.Connection
+) -> None:
+    old = json.loads(terminal.call("keys", "show", "--json").out)["primary"]
+    terminal.call("keys", "rotate")
+    keys = (terminal.home / "keyring.toml").read_bytes()
+
+    done = terminal.call("keys", "retire", old, "--force")
+
+    assert done.code == 2
+    assert "strongroom outbox deliver" in done.err
+    assert (terminal.home / "keyring.toml").read_bytes() == keys

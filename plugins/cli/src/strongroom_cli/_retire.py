@@ -69,6 +69,10 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
     key_id = _full(key, keyring)
     if key_id == keyring.primary:
         raise CommandError(f"the key {key_id} seals; let a new one do that first: strongroom keys rotate")
+    if waiting := project.outbox.waiting():
+        # They are in no backend yet, and sealed with whatever key sealed when they were made.
+        runs = f"{len(waiting)} run{'s' * (len(waiting) > 1)}"
+        raise CommandError(f"documents of {runs} wait in the outbox; deliver them first: strongroom outbox deliver")
     # All looking comes before the one change, which is whole or not at all: so this may be stopped at any point.
     needs = _look(project, key_id, storages)
     goes = not needs.records and (force or not needs.documents)
