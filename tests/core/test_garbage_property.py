@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -86,6 +85,9 @@ class Interrupted:
             yield entry
             self._between()
 
+    def leftovers(self) -> Iterator[object]:
+        yield from sorted(self._storage.leftovers(), key=lambda each: str(each.key))
+
 
 class Collecting(RuleBasedStateMachine):
     """Runs that write, refer, stop, are resumed and end; results that are cached and expire; collections meanwhile."""
@@ -96,7 +98,7 @@ class Collecting(RuleBasedStateMachine):
         self.runs: dict[str, Run] = {}
         self.expired: set[str] = set()
         self.turns: set[str] = set()
-        self.depth = 0
+        self.depth = self.dead = 0
         self.draw: Callable[[st.SearchStrategy[Any]], Any] | None = None
         self.store = self.open()
 
@@ -181,7 +183,8 @@ class Collecting(RuleBasedStateMachine):
         """A writer dies in the middle."""
         folder = self.folder / "runs"
         folder.mkdir(exist_ok=True)
-        (folder / f".{slot}.{secrets.token_hex(8)}.tmp").write_bytes(b"half")
+        self.dead += 1
+        (folder / f".{slot}.{self.dead:016x}.tmp").write_bytes(b"half")
 
     def collect(self) -> None:
         self.depth += 1

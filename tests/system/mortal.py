@@ -25,7 +25,7 @@ def a_store(folder: str) -> ResultStore:
 
 def value(number: int) -> list[object]:
     """A value that tells its number, and whether all of it is there."""
-    return [number, "0123456789abcdef" * 25_000, number]
+    return [number, "0123456789abcdef" * 6_000, number]
 
 
 def write_for_ever(folder: str, start: str) -> None:
