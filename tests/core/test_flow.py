@@ -221,7 +221,7 @@ def test_an_unknown_executor_is_answered_with_those_that_there_are() -> None:
     with Flow("f") as f:
         one()
 
-    with pytest.raises(MissingPluginError, match=r"no executor is called 'thread'; known here: .*sync, threads"):
+    with pytest.raises(MissingPluginError, match=r"there is no executor 'thread'; known here: .*sync, threads"):
         f.run(executor="thread")
 
 

@@ -283,6 +283,6 @@ def test_a_source_that_nobody_brings_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("STRONGROOM_KEYS_SOURCE", "nobody")
 
     with pytest.raises(
-        MissingPluginError, match="no key-source is called 'nobody'; known here: descriptor, environment, file"
+        MissingPluginError, match="there is no key-source 'nobody'; known here: descriptor, environment, file"
     ):
         _ = Project.open().keyring

@@ -543,7 +543,7 @@ def test_a_mark_that_nobody_set_has_everything_delivered_again(outboxes: Outboxe
 # Runs.
 
 
-@task
+@task(result_handler="json")
 def one() -> int:
     return 1
 

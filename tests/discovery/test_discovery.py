@@ -294,7 +294,7 @@ def test_a_missing_id_is_answered_with_those_that_are_known(install: Install) ->
     plugins = Plugins(entry_points(), allow=["good"])
     plugins.load_all()
 
-    with pytest.raises(MissingPluginError, match=r"no serializer is called 'god'; known here: good$"):
+    with pytest.raises(MissingPluginError, match=r"there is no serializer 'god'; known here: good$"):
         plugins.serializer("god")
 
 

@@ -140,7 +140,7 @@ class MissingPluginError(PluginError, LookupError):
     """No installed and allowed plugin registered this id."""
 
     def __init__(self, kind: str, id_: str, hint: str) -> None:
-        super().__init__(f"no {kind} is called {id_!r}; {hint}")
+        super().__init__(f"there is no {kind} {id_!r}; {hint}")
         self.kind = kind
         self.id = id_
 

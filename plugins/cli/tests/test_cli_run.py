@@ -246,7 +246,7 @@ def test_classes_of_the_file_can_be_pickled_and_its_neighbours_imported_and_its_
         (["flows.py:good", "rows=1", "rows=2"], "the parameter 'rows' is given twice"),
         (["flows.py:good", "--parameters", "text.txt"], "text.txt is not JSON"),
         (["flows.py:good", "--parameters", "absent.json"], "cannot be read from absent.json: No such file"),
-        (["flows.py:good", "--executor", "moon"], "no executor is called 'moon'"),
+        (["flows.py:good", "--executor", "moon"], "there is no executor 'moon'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
