@@ -102,6 +102,9 @@ class Output:
         Cells beyond the heads are notes, each on a line of its own. Where the table is too wide, so is the last cell
         of each row; where that does not help either, each row becomes a paragraph.
         """
+        if self._is_plain and self.width == _NO_WIDTH:
+            self._plain_rows(heads, rows, [head in right for head in heads])
+            return
         table = [[_cell(each) for each in row] for row in rows]
         widths = [max(map(_width, column)) for column in zip(map(Text, heads), *table, strict=False)]
         for columns in (len(heads), len(heads) - 1):
@@ -110,6 +113,21 @@ class Output:
                 return
         for row in table:
             self._paragraph(heads, row)
+
+    def _plain_rows(self, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[bool]) -> None:
+        """Print a table as `_rows` does, with strings alone: into a pipe goes no colour, and a line of any length."""
+        table = [[each.plain if isinstance(each, Text) else printable(each) for each in row] for row in rows]
+        cells = [[(each, cell_len(each)) for each in row[: len(heads)]] for row in (heads, *table)]
+        widths = [max(width for _, width in column) for column in zip(*cells, strict=True)]
+        for row, notes in zip(cells, ([], *(row[len(heads) :] for row in table)), strict=True):
+            columns = zip(row, widths, right, strict=True)
+            padded = [
+                " " * (all_ - own) + text if end else text + " " * (all_ - own) for (text, own), all_, end in columns
+            ]
+            self.console.file.write(f"{_GAP.join(padded).rstrip()}\n")
+            for note in notes:
+                if note not in _NOTHING:
+                    self.console.file.write(f"    {note}\n")
 
     def _rows(
         self, heads: Sequence[str], table: Sequence[Sequence[Text]], widths: Sequence[int], right: Sequence[bool]
