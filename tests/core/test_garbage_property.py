@@ -167,7 +167,10 @@ class Collecting(RuleBasedStateMachine):
     def expire(self, cached: int) -> None:
         """So much time passes that a cached result has expired for longer than the grace."""
         key = f"cache/{cached}"
-        if key not in self.turns and self.store.exists(key):
+        # No collection lasts for longer than the grace: what a run found after the collection had asked for references
+        # has not expired when it comes to the deletion.
+        in_use = any(key in run.keys for run in self.runs.values() if run.is_known and run.goes_on)
+        if key not in self.turns and self.store.exists(key) and not (self.depth and in_use):
             self.store.write(cached, key, expires=time.time_ns() // 1000 - 10 * DAY)
             self.age()
             self.expired.add(key)
