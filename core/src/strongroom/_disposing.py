@@ -63,6 +63,8 @@ class Disposing:
                 self._error_drops |= empty
         self._error_shows = tuple((part, policy[part]) for part in ERROR_PARTS[:2] if policy[part] in _SHOWN)
         self._recorded = _recorded(policy, keyring)
+        touched = {RunDocument} if self._recorded else set()
+        self._untouched = {each for each in DISPOSITIONS if not self._drops[each] and not self._shows[each]} - touched
         # A name comes again with each state of a task. What left in clear has left, whatever a mask would say now; what
         # it raises is not remembered.
         self._column = lru_cache(maxsize=_NAMES_AT_ONCE)(self._new_column)
@@ -71,7 +73,14 @@ class Disposing:
         """*document* without what may not leave, and what may be seen of it."""
         if self._plugins.masks:
             document = masked_document(document, self._plugins.mask)
-        document = self._without(document)
+        shown: dict[str, object] = {}
+        # Most states have nothing that is dropped or shown, and two are written down for each task.
+        if type(document) not in self._untouched or (isinstance(document, StateDocument) and document.error):
+            document = self._without(document)
+            shown = self._shown(document)
+        return Disposed(document, self._column("task", document.task), self._column("name", document.name), shown)
+
+    def _shown(self, document: Document) -> dict[str, object]:
         shown: dict[str, object] = {}
         for field, how in self._shows[type(document)]:
             if value := getattr(document, field):
@@ -80,8 +89,7 @@ class Disposing:
             for part, how in self._error_shows:
                 if opened := self._open_part(part, document.error, how):
                     shown[part] = opened
-        task, name = self._column("task", document.task), self._column("name", document.name)
-        return Disposed(document, task, name, shown)
+        return shown
 
     def _without(self, document: Document) -> Document:
         gone: dict[str, Any] = {
@@ -141,16 +149,19 @@ def _is_pythons(kind: str) -> bool:
 
 
 def _dropped(kind: type[Document], policy: Policy) -> Iterator[tuple[str, object]]:
-    for field in msgspec.structs.fields(kind):
-        if policy[field.name] is Disposition.DROP:
+    for name in kind.__struct_fields__:
+        if policy[name] is Disposition.DROP:
+            # Asked only then: msgspec looks through the annotations of all fields each time.
+            field = next(each for each in msgspec.structs.fields(kind) if each.name == name)
             made: Any = field.default_factory
-            yield field.name, field.default if made is msgspec.NODEFAULT else made()
+            yield name, field.default if made is msgspec.NODEFAULT else made()
 
 
 def _shown(kind: type[Document], policy: Policy) -> Iterator[tuple[str, Disposition]]:
     columns = {*RunDocument.__struct_fields__} & {*StateDocument.__struct_fields__} - {"withheld"}
     for field in kind.__struct_fields__:
-        if field not in columns and policy[field] in _SHOWN:
+        # The id of an error is shown by the gate, whatever the policy.
+        if field not in columns and field != "error_id" and policy[field] in _SHOWN:
             yield field, policy[field]
 
 

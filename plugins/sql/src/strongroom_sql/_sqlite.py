@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,8 +67,13 @@ def create_file(path: Path) -> None:
         raise BackendError(f"the database {str(path)!r} cannot be created: {exc.strerror}; check its folder") from exc
 
 
+@lru_cache(maxsize=16)
 def engine(path: Path, *, busy_seconds: float) -> sa.Engine:
-    """An engine whose connections wait *busy_seconds* for a lock and may be handed from thread to thread."""
+    """An engine whose connections wait *busy_seconds* for a lock and may be handed from thread to thread.
+
+    It is the same for the same arguments, so that each run of a program does not compile the same statements again,
+    which takes longer than to execute them. It holds no connection.
+    """
     return sa.create_engine(
         "sqlite+pysqlite://",
         creator=partial(_connect, path, busy_seconds),

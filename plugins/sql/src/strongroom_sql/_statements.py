@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,6 @@ class Inserts:
     def __init__(self, dialect: sa.Dialect, *, most_parameters: int) -> None:
         self._dialect = dialect
         self._most_rows = 1 << min(_MOST_ROWS, most_parameters // len(FIELDS)).bit_length() - 1
-        self._compiled: dict[int, str] = {}
 
     def insert(self, connection: sa.Connection, envelopes: Sequence[Envelope]) -> None:
         """Insert those of *envelopes* that are not there yet, within the caller's transaction.
@@ -55,20 +55,16 @@ class Inserts:
             rows = 1 << (len(part) - 1).bit_length()
             filled = chain(part, repeat(part[-1], rows - len(part)))
             parameters = tuple(chain.from_iterable(map(astuple, filled)))
-            result = connection.exec_driver_sql(self._statement(rows), parameters)
+            result = connection.exec_driver_sql(_compile(self._dialect, rows), parameters)
             if result.rowcount != len(part):
                 check_all_kept(connection, part)
-
-    def _statement(self, rows: int) -> str:
-        if rows not in self._compiled:
-            self._compiled[rows] = _compile(self._dialect, rows)
-        return self._compiled[rows]
 
 
 def _parts(envelopes: Sequence[Envelope], most: int) -> Iterator[Sequence[Envelope]]:
     return (envelopes[start : start + most] for start in range(0, len(envelopes), most))
 
 
+@lru_cache(maxsize=64)
 def _compile(dialect: sa.Dialect, rows: int) -> str:
     """An INSERT for *rows* rows that leaves alone what is there, with the placeholders of *dialect*."""
     one_row: dict[str, sa.BindParameter[object]] = {name: sa.bindparam(name) for name in FIELDS}
