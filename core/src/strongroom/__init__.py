@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from strongroom import caching, signals, states, triggers
 from strongroom._branching import case, merge, switch
+from strongroom._cancelling import cancel_run
 from strongroom._debugging import raise_on_exception
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._flow import Flow
@@ -64,6 +65,7 @@ __all__ = [
     "Task",
     "ThreadExecutor",
     "caching",
+    "cancel_run",
     "case",
     "context",
     "current_transaction",

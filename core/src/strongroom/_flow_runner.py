@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from strongroom._errand import RunEnds
 from strongroom._executors import ThreadExecutor
 from strongroom._inputs import holds_container, own_items
+from strongroom._interrupts import CancelledElsewhere
 from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
 from strongroom._limits import Limits
 from strongroom._task_runner import TaskRunner
@@ -130,6 +131,8 @@ class FlowRunner:
         self._ready = [job for job in first if not job.left_out and not job.state.is_finished()]
         self._ready.reverse()
         while True:
+            if self._run.called_off.is_set():
+                raise CancelledElsewhere
             while not self._done.empty():
                 self._take(self._done.get())
             while self._later and self._later[0][0] <= self._run.clock():
@@ -284,7 +287,7 @@ class FlowRunner:
     def _stop(self, state: State, error: BaseException, handlers: Iterable[Callable[..., State | None]]) -> None:
         """Write down that the run ends here."""
         self._transactions.stop()
-        message = f"stopped by {type(error).__name__}"
+        message = str(error) if isinstance(error, CancelledElsewhere) else f"stopped by {type(error).__name__}"
         waiting = [job for _, _, job in self._later]
         running = [job for job, each in self._running.items() if not (job.is_done or _ended_by_itself(each))]
         for job in (*running, *waiting, *self._limits.waiting_jobs()):

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Self
 
-__all__ = ["Interrupts"]
+__all__ = ["CancelledElsewhere", "Interrupts"]
+
+
+class CancelledElsewhere(KeyboardInterrupt):
+    """A run ends as by ctrl-C, because another process asked for that."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled from another process")
 
 
 class Interrupts:

@@ -80,6 +80,7 @@ class Leases:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._heart: threading.Thread | None = None
+        self._signal: tuple[str, Callable[[], object]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +121,13 @@ class Leases:
             self._closing.wait(_PAUSE)
         return held
 
+    def listen(self, name: str, tell: Callable[[], object]) -> None:
+        """Call *tell*, once, when somebody else holds *name*, which is asked with each heartbeat.
+
+        So two processes that share nothing but a backend can give each other a sign.
+        """
+        self._signal = name, tell
+
     def release(self, held: Held) -> None:
         """Give *held* back, if that was not done before."""
         with self._lock:
@@ -143,6 +151,21 @@ class Leases:
                 all_held = [held for held in self._held if not held._lost.is_set()]  # noqa: SLF001  # ours
             for held in all_held:
                 self._renew(held)
+            self._hear()
+
+    def _hear(self) -> None:
+        if self._signal is None:
+            return
+        name, tell = self._signal
+        try:
+            lease = self._backend.acquire(name, self._holder, seconds=self._seconds)
+            if lease is not None:
+                self._backend.release(lease)
+        except Exception:  # a backend is a plugin: whatever it raises, that is no sign
+            return
+        if lease is None:
+            self._signal = None
+            tell()
 
     def _renew(self, held: Held) -> None:
         until = self.clock() + self._seconds

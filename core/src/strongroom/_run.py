@@ -48,6 +48,8 @@ class Run:
     runner_handlers: tuple[Callable[..., State | None], ...] = ()
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the run was told to stop: what fails from then on may fail for that reason."""
+    called_off: threading.Event = field(default_factory=threading.Event)
+    """Set when another process asks for the end of the run."""
     interrupts: Interrupts = field(default_factory=Interrupts)
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random

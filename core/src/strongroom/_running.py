@@ -8,6 +8,7 @@ import logging
 import secrets
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
+from threading import Event
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -158,9 +159,18 @@ def _opened(
                 parameters=parameters,
                 keeping=flow.keeping,
                 leases=leases,
+                called_off=_called_off(project, leases, run_id),
                 interrupts=interrupts,
             ),
         )
+
+
+def _called_off(project: Project, leases: Leases | None, run_id: str) -> Event:
+    """An event that is set when another process asks for the end of the run: see `strongroom.cancel_run`."""
+    event = Event()
+    if leases is not None:
+        leases.listen(project.keyring.lease("cancel", run_id), event.set)
+    return event
 
 
 def _beginning(

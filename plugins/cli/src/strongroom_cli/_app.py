@@ -100,6 +100,21 @@ def resume(
 
 @app.command()
 @reported
+def cancel(
+    run: RunArgument,
+    *,
+    seconds: Annotated[float, typer.Option(min=0, help="How long to wait until it has stopped.")] = 60,
+    as_json: AsJSON = False,
+    traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
+) -> None:
+    """Stop a run that another process works on, as ctrl-C there would."""
+    from strongroom_cli import _cancel
+
+    _cancel.cancel(run, seconds=seconds, as_json=as_json)
+
+
+@app.command()
+@reported
 def draw(
     file: Annotated[str, typer.Argument(metavar="FILE.py[:FLOW]", help="Where the flow is.")],
     *,
