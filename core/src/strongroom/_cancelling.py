@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from strongroom.errors import BackendError, NotSupportedError, SealError, UnknownRunError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from strongroom._leases import Leases
     from strongroom.abc import Backend
     from strongroom.project import Project
@@ -25,7 +27,13 @@ __all__ = ["cancel_run"]
 _PAUSE = 0.1
 
 
-def cancel_run(run_id: str, *, backend: Backend | None = None, seconds: float = 60.0) -> None:
+def cancel_run(
+    run_id: str,
+    *,
+    backend: Backend | None = None,
+    seconds: float = 60.0,
+    told: Callable[[], object] = lambda: None,
+) -> None:
     """Stop a run that another process or thread works on, and return when it has stopped.
 
     It hears of that with its next heartbeat, within five seconds, and begins no further task; tasks that run come to
@@ -36,6 +44,7 @@ def cancel_run(run_id: str, *, backend: Backend | None = None, seconds: float = 
         run_id: all 32 digits.
         backend: where it is recorded; the one of the settings by default.
         seconds: how long to wait for it. It will stop even if that is too short.
+        told: called when the run is sure to hear of it, and is waited for.
 
     Raises:
         UnknownRunError: the backend has no such run.
@@ -62,6 +71,7 @@ def cancel_run(run_id: str, *, backend: Backend | None = None, seconds: float = 
             raise _not_cancelled(run_id, f"nobody runs it; its last state is {before}")
         # The run itself holds this for a moment now and then, to ask whether somebody else does.
         leases.hold(project.keyring.lease("cancel", run_id))
+        told()
         _wait_until_free(leases, running, run_id, time.monotonic() + seconds)
         state = _last_state(project, backend, run_id)
     if state != "Cancelled":

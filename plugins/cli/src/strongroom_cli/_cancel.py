@@ -16,12 +16,15 @@ def cancel(run: str, *, seconds: float, as_json: bool) -> None:
     Raises:
         BackendError: it is not running, or has not stopped within so many *seconds*.
     """
+    say = _nothing if as_json else Output().line
     with open_record() as (_, backend):
         run_id = find_run(backend, run)
-        if not as_json:
-            Output().line(f"run {run_id} is told to stop; it does when the tasks that it runs have ended")
-        cancel_run(run_id, backend=backend, seconds=seconds)
+        waits = f"run {run_id} is told to stop; it does when the tasks that it runs have ended"
+        cancel_run(run_id, backend=backend, seconds=seconds, told=lambda: say(waits))
+    say(f"run {run_id}: Cancelled; `strongroom resume` goes on with it")
     if as_json:
         print_json({"run_id": run_id, "state": "Cancelled"})
-    else:
-        Output().line(f"run {run_id}: Cancelled; `strongroom resume` goes on with it")
+
+
+def _nothing(_: str) -> None:
+    return
