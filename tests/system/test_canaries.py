@@ -254,6 +254,30 @@ def assert_nearly_all(found: set[Pair], rounds: int) -> None:
     assert len(found - masked) >= 0.95 * len(told - masked), sorted(told - masked - found)
 
 
+def test_no_secret_is_in_the_outbox_while_the_backend_stays_away(isolated: Path, without_masks: None) -> None:
+    assert not found_in(*run_and_leave_waiting(isolated))
+
+
+def test_in_clear_what_a_document_tells_is_found_in_the_outbox(isolated: Path, all_in_clear: None) -> None:
+    canaries, seen = run_and_leave_waiting(isolated)
+
+    # The exception has the type of value that a mask blots out.
+    planted = {f"{what} while the backend is down" for what in ("log line", "parameter", "state message")}
+    assert names_of(found_in(canaries, seen)) == planted
+
+
+def run_and_leave_waiting(home: Path) -> tuple[Mapping[str, Canary], databases.Seen]:
+    """What was planted in a run whose documents all wait, and the files that they wait in."""
+    told = Told(0)
+    flow, parameters = down(told)
+    with closing(Project.open().open_backend()) as backend:
+        flow.run(parameters, backend=Down(backend, times=10**9))  # type: ignore[arg-type]
+        assert not backend.runs()
+    waiting = databases.waiting(home)
+    assert waiting
+    return told.canaries, databases.Seen(waiting, {})
+
+
 @pytest.mark.parametrize("how", ["token", "drop"])
 def test_a_token_and_nothing_at_all_show_no_secret(
     run: Runs, monkeypatch: pytest.MonkeyPatch, without_masks: None, how: str
