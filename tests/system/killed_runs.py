@@ -131,6 +131,8 @@ def check_record(project: Project, run_id: str) -> None:
     """See that all that was begun in an interrupted run has an end, and that the record is whole."""
     last: dict[tuple[str, int], str] = {}
     with project.open_backend() as backend:
+        # As every command does: a run that is interrupted at its very end leaves some of its documents in the outbox.
+        project.outbox.deliver(backend, seconds=10)
         for document in project.documents(backend, run_id):
             last[document.task, document.map_index] = document.type
     if last["", -1] not in {"Cancelled", "Success"} or "Running" in last.values():
