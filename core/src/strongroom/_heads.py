@@ -13,6 +13,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from strongroom._fsync import fsync_folder
 from strongroom.keyring import LINK_SIZE
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def note_head(home: Path, run_id: str, head: bytes) -> None:
         os.close(descriptor)
     if is_new:
         for each in (folder, home):
-            _sync_folder(each)
+            fsync_folder(each)
 
 
 def known_head(home: Path, run_id: str) -> bytes | None:
@@ -78,7 +79,7 @@ def _shorten(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_folder(path.parent)
+    fsync_folder(path.parent)
 
 
 def _heads(data: bytes) -> dict[bytes, bytes]:
@@ -103,13 +104,5 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from strongroom._fsync import fsync_folder
 from strongroom._key_text import KeyText, plain, revealed, written
 from strongroom._keys import Key
 from strongroom.abc import KeySource
@@ -190,8 +191,4 @@ def _check_permissions(path: Path, status: os.stat_result) -> None:
 def _fsync_folders(folder: Path) -> None:
     """Make the names in *folder* durable, and its own: results that outlive a power cut need their key."""
     for each in (folder, folder.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        fsync_folder(each)

@@ -12,6 +12,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from strongroom._fsync import fsync_folder
 from strongroom._storage import Entry, check_key, is_key
 from strongroom._storage_errors import PERMANENT_ERRNO
 from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
@@ -68,7 +69,7 @@ class LocalStorage:
             raise
         # The rename is not durable before its folder is.
         with _storage_errors(str(path)):
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
         # A link that somebody planted is followed: wherever it leads, only a record of this key is believed.
@@ -162,7 +163,7 @@ class LocalStorage:
             missing.append(missing[-1].parent)
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-            _fsync_folder(path.parent)
+            fsync_folder(path.parent)
 
 
 def _is_link(folder: Path) -> bool:
@@ -248,14 +249,6 @@ def _create_file(path: Path) -> _RecordFile:
     # Nobody else may read a result, whatever the umask says.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     return _RecordFile(descriptor, str(path))
-
-
-def _fsync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

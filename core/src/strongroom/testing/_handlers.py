@@ -13,12 +13,9 @@ import pytest
 from strongroom._plain_json import not_plain_json
 from strongroom.abc import Slot, SupportsDelete, SupportsExists
 from strongroom.errors import NotFoundError, StrongroomError
-from strongroom.testing._same import difference
-from strongroom.testing._serializers import ID, parametrize
+from strongroom.testing._serializers import ID, ValueTests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from strongroom.abc import JSONValue, ResultHandler
 
 __all__ = ["ResultHandlerTests"]
@@ -30,7 +27,7 @@ def _a_slot(field: str = "result") -> Slot:
     return Slot(uuid.uuid4().hex, "load-1", map_index=3, field=field)
 
 
-class ResultHandlerTests:
+class ResultHandlerTests(ValueTests):
     """What every result handler does. Subclass it, give the fixture `handler` and some values, and run pytest.
 
     ::
@@ -45,8 +42,6 @@ class ResultHandlerTests:
     What a handler offers beyond reading and writing, `SupportsExists` and `SupportsDelete`, is tested if it is there.
     """
 
-    values: Sequence[object] = ()
-
     takes_any_reference: ClassVar[bool] = False
     """True for a handler whose reference is the value itself, so that there is none that it could refuse."""
 
@@ -54,20 +49,6 @@ class ResultHandlerTests:
     def handler(self) -> ResultHandler:
         """Override to give the handler."""
         raise NotImplementedError
-
-    def difference(self, expected: object, actual: object) -> str | None:
-        """A sentence about how the two differ, or None. Override it for types that know better than pickle."""
-        return difference(expected, actual)
-
-    def check(self, expected: object, actual: object) -> None:
-        """Fail unless *actual* is *expected*, type for type."""
-        found = self.difference(expected, actual)
-        if found:
-            pytest.fail(found)
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Try each value on its own."""
-        parametrize(metafunc, "value", self.values)
 
     def test_there_are_two_values_to_try(self) -> None:
         assert len(self.values) > 1, "name some values that the handler keeps"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from strongroom.abc import Serializer
 
-__all__ = ["ID", "SerializerTests", "cuts", "parametrize"]
+__all__ = ["ID", "SerializerTests", "ValueTests", "cuts", "parametrize"]
 
 ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -59,27 +59,10 @@ def _sing() -> None:
     _Canary.sang = True
 
 
-class SerializerTests:
-    """What every serializer does. Subclass it, name the serializer and some values, and run pytest.
+class ValueTests:
+    """What tests of serializers and of result handlers have in common: values that have to come back."""
 
-    ::
-
-        class TestMsgPack(SerializerTests):
-            serializer = MsgPack()
-            values = (None, 1, "text", {"a": [1, 2]})
-
-    Name a value of each type that it keeps, odd ones included. For a serializer that needs more than that to be made,
-    `serializer` can be a property.
-    """
-
-    serializer: Serializer
     values: Sequence[object] = ()
-    refused: Sequence[object] = ()
-    """Values that it must not take, because they would not come back unchanged."""
-
-    notices_truncation: ClassVar[bool] = True
-    """False for a format whose beginning can be a whole value too. Records are checked before they are read, so that
-    is no danger, but a mistake less that would be seen."""
 
     def difference(self, expected: object, actual: object) -> str | None:
         """A sentence about how the two differ, or None. Override it for types that know better than pickle."""
@@ -94,6 +77,28 @@ class SerializerTests:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Try each value on its own."""
         parametrize(metafunc, "value", self.values)
+
+
+class SerializerTests(ValueTests):
+    """What every serializer does. Subclass it, name the serializer and some values, and run pytest.
+
+    ::
+
+        class TestMsgPack(SerializerTests):
+            serializer = MsgPack()
+            values = (None, 1, "text", {"a": [1, 2]})
+
+    Name a value of each type that it keeps, odd ones included. For a serializer that needs more than that to be made,
+    `serializer` can be a property.
+    """
+
+    serializer: Serializer
+    refused: Sequence[object] = ()
+    """Values that it must not take, because they would not come back unchanged."""
+
+    notices_truncation: ClassVar[bool] = True
+    """False for a format whose beginning can be a whole value too. Records are checked before they are read, so that
+    is no danger, but a mistake less that would be seen."""
 
     def test_there_are_values_to_try(self) -> None:
         assert self.values, "name some values that the serializer keeps"
