@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import time
 from collections.abc import Iterator
@@ -11,29 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from strongroom._plugins import Plugins
-from strongroom.abc import Serializer
 from strongroom.errors import DamagedError, ReferencesError
 from strongroom.keyring import Key, Keyring
 from strongroom.results import Garbage, ResultStore, RunReferences
+from strongroom.testing._executor_tasks import Literal
 
 RUN, OTHER = "a" * 32, "b" * 32
 NOW = time.time_ns() // 1000
 DAY = 86_400_000_000
-
-
-class Literal(Serializer):
-    id = "literal"
-
-    def dump(self, value: object, sink: BinaryIO) -> None:
-        sink.write(repr(value).encode())
-
-    def load(self, source: BinaryIO) -> object:
-        return ast.literal_eval(source.read().decode())
 
 
 @dataclass

@@ -7,7 +7,6 @@ wrong. `tests/system/test_collected_runs.py` has real runs, processes and kills,
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,9 +24,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from strongroom._plugins import Plugins
-from strongroom.abc import Serializer
 from strongroom.keyring import Key, Keyring
 from strongroom.results import ResultStore, RunReferences
+from strongroom.testing._executor_tasks import Literal
 
 LONG = bool(os.environ.get("STRONGROOM_TEST_LONG"))
 DAY = 86_400_000_000
@@ -47,16 +46,6 @@ STEPS = {
     "collect": (),
 }
 WORK = sorted(STEPS.keys() - {"begin", "collect"})
-
-
-class Literal(Serializer):
-    id = "literal"
-
-    def dump(self, value: object, sink: BinaryIO) -> None:
-        sink.write(repr(value).encode())
-
-    def load(self, source: BinaryIO) -> object:
-        return ast.literal_eval(source.read().decode())
 
 
 @dataclass

@@ -5,34 +5,23 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import pytest
 
 from strongroom._handlers import ConstantHandler, JSONHandler, StoredHandler
 from strongroom._plugins import Plugins
-from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
+from strongroom.abc import JSONValue, ResultHandler, Slot
 from strongroom.errors import DamagedError, HandlerError, NotFoundError, NotSupportedError
 from strongroom.keyring import Key, Keyring
 from strongroom.results import NoResult, Result, ResultStore
 from strongroom.testing import ResultHandlerTests
+from strongroom.testing._executor_tasks import Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLOT = Slot("0" * 32, "load-1")
-
-
-class Literal(Serializer):
-    """Python literals as text."""
-
-    id = "literal"
-
-    def dump(self, value: object, sink: BinaryIO) -> None:
-        sink.write(repr(value).encode())
-
-    def load(self, source: BinaryIO) -> object:
-        return ast.literal_eval(source.read().decode())
 
 
 class Folder(ResultHandler):

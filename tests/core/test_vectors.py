@@ -6,16 +6,14 @@ The files under ``tests/vectors`` were written once, with a key that everybody k
 
 from __future__ import annotations
 
-import ast
 import io
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import pytest
 
-from strongroom import Envelope, Keyring, ResultStore, Serializer
+from strongroom import Envelope, Keyring, ResultStore
 from strongroom._egress import Gate, open_envelope
 from strongroom._plugins import Plugins
 from strongroom._record import Header, RecordWriter, Verified, verify
@@ -23,6 +21,7 @@ from strongroom.documents import Document, ErrorInfo, Frame, KeptResult, RunDocu
 from strongroom.errors import DamagedError, SealError
 from strongroom.keyring import Key, bind
 from strongroom.testing import vector
+from strongroom.testing._executor_tasks import Literal
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 OLD, NEW = Key(bytes(range(32))), Key(bytes(reversed(range(32))))
@@ -115,18 +114,6 @@ DOCUMENTS: dict[str, Document] = {
         tags=("nightly", "päid"),
     ),
 }
-
-
-class Literal(Serializer):
-    """Python literals as text."""
-
-    id = "literal"
-
-    def dump(self, value: object, sink: BinaryIO) -> None:
-        sink.write(repr(value).encode())
-
-    def load(self, source: BinaryIO) -> object:
-        return ast.literal_eval(source.read().decode())
 
 
 def record(name: str) -> bytes:

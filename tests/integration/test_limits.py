@@ -187,14 +187,18 @@ def with_one_task(name: str, slug: str) -> Flow:
     return flow
 
 
+def begin_and_die(what: str) -> None:
+    with a_process(what, str(SECONDS)) as holder:
+        assert line_of(holder) == "begun"
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait(10)
+
+
 def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
-    with a_process("hold", str(SECONDS)) as holder:
-        assert line_of(holder) == "begun"
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait(10)
+    begin_and_die("hold")
     (run_id,) = backend.runs()
 
     assert with_one_task("hold", "stay").resume(run_id, backend=backend).is_successful()
@@ -204,10 +208,7 @@ def test_what_a_killed_run_was_computing_for_all_is_computed_when_it_is_resumed(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
-    with a_process("claim", str(SECONDS)) as holder:
-        assert line_of(holder) == "begun"
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait(10)
+    begin_and_die("claim")
     killed = time.monotonic()
     with Flow("claim") as flow:
         computed = task(cache_key="claimed", cache_for=timedelta(hours=1), name="compute")(lambda: 2)()
