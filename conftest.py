@@ -7,6 +7,7 @@ This file stands beside the folders of tests, since pytest shows a conftest only
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import warnings
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ settings.register_profile("strongroom", deadline=None, print_blob=True)  # a bus
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what hypothesis learned in one place, although every test has a working directory of its own."""
     configuration.set_hypothesis_home_dir(config.rootpath / ".hypothesis")
+    # A shell that starts us in the background lets us ignore ctrl-C, and what a test starts would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Under CI hypothesis has chosen its own profile by now, whose runs can be repeated.
     if not os.environ.get("CI"):
         settings.load_profile("strongroom")
