@@ -25,7 +25,7 @@ from strongroom.errors import OutboxDamagedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["About", "Box", "Contents", "Slit", "size_of"]
+__all__ = ["About", "Box", "Contents", "Slit", "segment_size", "size_of"]
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Slit:
     def _go_on(self, data: bytes, *, anyway: bool) -> bool:
         """Put *data* into a new segment."""
         needed = 2 * OVERHEAD + len(self._about) + len(data)
-        size = max(min(_SEGMENT, self._most_bytes // 4), needed)
+        size = max(segment_size(self._most_bytes), needed)
         if not anyway and size_of(self._folder.parent) + size > self._most_bytes:
             return False
         segment = Segment.create(self._folder / f"{self._next:08}", size)
@@ -258,10 +258,15 @@ class Contents:
         segment.close()
 
 
-def size_of(root: Path) -> int:
-    """How many bytes all boxes below *root* take."""
+def segment_size(most_bytes: int) -> int:
+    """How many bytes more a box takes at once, where all boxes may have *most_bytes*."""
+    return min(_SEGMENT, most_bytes // 4)
+
+
+def size_of(root: Path, files: str = "*/*") -> int:
+    """How many bytes all boxes below *root* take, or all *files* there."""
     size = 0
-    for file in root.glob("*/*"):
+    for file in root.glob(files):
         with suppress(FileNotFoundError):  # it was delivered meanwhile
             size += file.stat().st_size
     return size

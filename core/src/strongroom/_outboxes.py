@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from strongroom._box import Box, Contents, size_of
+from strongroom._box import Box, Contents, segment_size, size_of
 from strongroom._heads import note_head
 from strongroom.errors import BackendError, BackendUnavailableError, OutboxFullError
 from strongroom.keyring import LINK_SIZE
@@ -109,18 +109,17 @@ class Outboxes:
             moved(number)
 
         for folder in self._folders(run_id):
-            box = _opened(folder, seconds)
-            if box is None:
-                if run_id and folder.exists():
+            try:
+                box = _opened(folder, seconds)
+                if box is not None:
+                    with closing(box):
+                        self._empty(box, backend, stop, count)
+                elif run_id and folder.exists():
                     left.append(Left(_run_id(folder), "another process has it"))
-                continue
-            with closing(box):
-                try:
-                    self._empty(box, backend, stop, count)
-                except BackendUnavailableError:
-                    raise
-                except Exception as exc:  # a backend is a plugin: whatever it raises, this box stays, and others go on
-                    left.append(Left(_run_id(folder), str(exc)))
+            except BackendUnavailableError:
+                raise
+            except Exception as exc:  # a backend is a plugin: whatever it raises, this box stays, and others go on
+                left.append(Left(_run_id(folder), str(exc)))
             if stop():
                 break
         return Delivered(documents, tuple(left))
@@ -150,6 +149,11 @@ class Outboxes:
             raise OutboxFullError(self.fullness)
 
     @property
+    def is_full(self) -> bool:
+        """True if a run stops as soon as its backend does not take what it puts here."""
+        return size_of(self.root) + segment_size(self.most_bytes) > self.most_bytes
+
+    @property
     def fullness(self) -> str:
         """What to say when there is no room."""
         return f"the outbox {str(self.root)!r} has the {self.most_bytes / 1e6:g} MB of backend.outbox_megabytes"
@@ -158,14 +162,18 @@ class Outboxes:
         """Throw away what waits of a run, and never deliver it; how many boxes there were.
 
         Raises:
-            BackendError: a process that lives has it.
+            BackendError: a process that lives has it, or it cannot be removed.
         """
         folders = list(self._folders(run_id))
         for folder in folders:
-            box = Box.open(folder)
-            if box is not None:
-                box.remove()
-            elif folder.exists():
+            try:
+                box = Box.open(folder)
+                if box is not None:
+                    box.remove()
+            except OSError as exc:
+                what = f"what waits of the run {run_id!r} cannot be removed"
+                raise BackendError(f"{what}: {exc.strerror}: {exc.filename!r}; see to its permissions") from exc
+            if box is None and folder.exists():
                 raise BackendError(f"what waits of the run {run_id!r} is in use by another process; end that first")
         return len(folders)
 
@@ -188,15 +196,18 @@ class Outboxes:
             raise BackendError("the machine crashed and tore off the end of it; all that was whole is delivered")
 
     def _look_into(self, folder: Path) -> Waiting | None:
-        box = Box.open(folder)
-        if box is not None:
-            box.close()
-        problem = ""
+        about, documents, is_busy, problem = None, 0, False, ""
         try:
+            box = Box.open(folder)
+            is_busy = box is None
+            if box is not None:
+                box.close()
             contents = Contents(folder)
             about, documents = contents.about, contents.documents
-        except (BackendError, OSError) as exc:
-            about, documents, problem = None, 0, str(exc)
+        except BackendError as exc:
+            problem = str(exc)
+        except OSError as exc:
+            problem = f"{str(folder)!r} in the outbox cannot be read: {exc.strerror}"
         if not documents and not problem:
             return None
         return Waiting(
@@ -205,8 +216,8 @@ class Outboxes:
             backend=about.backend if about else "",
             address=about.address if about else "",
             documents=documents,
-            size=sum(file.stat().st_size for file in folder.iterdir()),
-            is_busy=box is None,
+            size=size_of(folder, "*"),
+            is_busy=is_busy,
             problem=problem,
         )
 

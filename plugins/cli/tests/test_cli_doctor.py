@@ -13,7 +13,7 @@ import pytest
 from .terminal import Done, Terminal
 
 PASSWORD = "hunter2-correct-horse"
-NAMES = ["settings", "home", "keys", "plugins", "egress", "storage", "backend", "clock"]
+NAMES = ["settings", "home", "keys", "plugins", "egress", "storage", "backend", "outbox", "clock"]
 
 # What each of these plugins does, somebody's real one did.
 PLUGIN = """
@@ -387,11 +387,12 @@ def test_half_of_it_being_broken_the_other_half_is_looked_at_and_fits_the_screen
     piped = copy_of_lived.call("doctor", **broken)
 
     assert seen.code == plain.code == piped.code == 1
-    assert "3 of 8 checks failed" in seen.plain
+    assert "3 of 9 checks failed" in seen.plain
     long_words = len(os.fspath(copy_of_lived.folder)) > 40
     assert all(len(line) <= 80 or long_words for line in seen.plain.splitlines())
     assert re.search(r"\x1b\[[0-9;]*31m", seen.out)
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain.out)
     assert "\x1b" not in piped.out
-    assert [line.split()[1] for line in piped.lines[:8]] == ["ok", "ok", "failed", "ok", "ok", "failed", "failed", "ok"]
+    states = [line.split()[1] for line in piped.lines[:9]]
+    assert states == ["ok", "ok", "failed", "ok", "ok", "failed", "failed", "ok", "ok"]
     assert PASSWORD not in seen.out + plain.out + piped.out + piped.err

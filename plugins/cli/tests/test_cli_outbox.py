@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -130,6 +131,114 @@ def test_a_damaged_file_is_named_and_does_not_keep_runs_from_being_listed(
     assert "warning: what waits of the run" in done.err
     assert str(segment) in done.err
     assert "is no file of an outbox" in terminal.call("outbox").out
+
+
+def test_something_else_in_the_place_of_a_box_keeps_no_other_from_being_delivered(
+    terminal: Terminal, waiting: sqlite3.Connection
+) -> None:
+    mend(waiting)
+    # Before all others, since it is the oldest.
+    intruder = terminal.home / "outbox" / f"{1:016x}-{'f' * 32}"
+    intruder.write_text("no folder")
+
+    assert json.loads(terminal.call("runs", "--json").out)[0]["state"] == "Failed"
+
+    (left,) = json.loads(terminal.call("outbox", "--json").out)
+    assert left["problem"] == f"{str(intruder)!r} in the outbox cannot be read: Not a directory"
+    done = terminal.call("outbox", "discard", "f" * 32)
+    assert done.code == 1
+    assert f"Not a directory: {str(intruder)!r}" in done.err
+
+
+@pytest.fixture
+def doctor(terminal: Terminal) -> Callable[..., tuple[int, str, str]]:
+    """What the doctor says of the outbox, after its exit code."""
+
+    def doctor(**environment: str) -> tuple[int, str, str]:
+        done = terminal.call("doctor", "--json", **environment)
+        (found,) = (each for each in json.loads(done.out)["checks"] if each["name"] == "outbox")
+        return done.code, found["state"], found["says"]
+
+    return doctor
+
+
+Doctor = Callable[..., tuple[int, str, str]]
+
+
+def test_the_doctor_tells_what_waits_and_how_it_gets_away(
+    terminal: Terminal, database: sqlite3.Connection, doctor: Doctor
+) -> None:
+    assert doctor() == (0, "ok", "nothing waits to be delivered")
+    refuse(database)
+    for _ in range(2):
+        terminal.run("run", "flows.py:bad")
+    mend(database)
+    waiting = json.loads(terminal.call("outbox", "--json").out)
+
+    code, state, says = doctor()
+
+    number, size = (sum(each[of] for each in waiting) for of in ("documents", "size"))
+    assert (code, state) == (0, "warning")
+    assert says.startswith(f"{number} documents of 2 runs wait for sqlite:///{terminal.home}/strongroom.db, ")
+    assert f", {size / 1000:.1f} kB, the oldest for " in says
+    assert says.endswith(
+        "`strongroom outbox deliver` brings them there, `strongroom outbox discard RUN` throws them away"
+    )
+    assert "wait for sqlite" in terminal.see("doctor", width=200).plain
+
+
+def test_the_doctor_names_a_damaged_file_and_whose_it_is(
+    terminal: Terminal, waiting: sqlite3.Connection, doctor: Doctor
+) -> None:
+    (segment,) = (terminal.home / "outbox").glob("*/*")
+    segment.write_bytes(b"not ours")
+    mend(waiting)
+    (shown,) = json.loads(terminal.call("outbox", "--json").out)
+
+    code, state, says = doctor()
+
+    assert (code, state) == (1, "failed")
+    assert f"{str(segment)!r} in the outbox is damaged: " in says
+    assert f"`strongroom outbox discard {shown['run_id']}` throws it away" in says
+    assert terminal.call("outbox", "discard", shown["run_id"]).code == 0
+    assert doctor()[:2] == (0, "ok")
+
+
+def test_the_doctor_says_that_the_outbox_is_full(
+    terminal: Terminal, waiting: sqlite3.Connection, doctor: Doctor
+) -> None:
+    mend(waiting)
+    (segment,) = (terminal.home / "outbox").glob("*/*")
+    with segment.open("r+b") as file:
+        file.truncate(1_000_000)
+
+    code, state, says = doctor(STRONGROOM_BACKEND_OUTBOX_MEGABYTES="1")
+
+    assert (code, state) == (1, "failed")
+    assert "has the 1 MB of backend.outbox_megabytes, so runs stop when their backend does not answer: " in says
+    assert says.endswith("make room with `strongroom outbox deliver`, or `strongroom outbox discard RUN`")
+    assert doctor()[:2] == (0, "warning")
+
+
+def test_the_doctor_leaves_a_run_alone_that_goes_on(terminal: Terminal) -> None:
+    terminal.write(
+        "asks.py",
+        "import subprocess, sys\nfrom strongroom import Flow, task\n"
+        "@task\ndef asks(): print(subprocess.run([sys.executable, '-m', 'strongroom_cli', 'doctor'], "
+        "capture_output=True, text=True, timeout=60).stdout)\n"
+        "with Flow('asks') as flow: asks()\n",
+    )
+
+    done = terminal.run("run", "asks.py")
+
+    assert done.code == 0, done.err
+    (line,) = (line for line in done.lines if line.startswith("outbox "))
+    assert re.fullmatch(
+        r"outbox   ok      (nothing waits to be delivered|\d+ documents? of 1 run waits? for .*; "
+        r"who has them goes on, and delivers them)",
+        line,
+    )
+    assert terminal.call("verify", "last").code == 0
 
 
 def test_a_run_from_the_command_line_is_marked_as_running(terminal: Terminal) -> None:

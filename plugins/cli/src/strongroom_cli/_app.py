@@ -332,7 +332,7 @@ def doctor(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Check settings, keys, plugins, storage, backend and clock; say what is wrong and what to do."""
+    """Check settings, keys, plugins, storage, backend, outbox and clock; say what is wrong and what to do."""
     from strongroom_cli import _doctor
 
     _doctor.doctor(seconds=seconds, as_json=as_json)

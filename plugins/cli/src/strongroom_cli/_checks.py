@@ -26,13 +26,15 @@ from strongroom.errors import NotFoundError, StrongroomError
 from strongroom.keyring import Key, KeyFile, Keyring, bind
 from strongroom.project import Project
 from strongroom.secret import known_secrets
+from strongroom_cli._output import duration, size
 from strongroom_cli._paths import local_path
 from strongroom_cli._shown_settings import HIDDEN, secrets_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from strongroom import Backend
+    from strongroom.project import Waiting
     from strongroom.results import ResultStore
 
 __all__ = ["CHECKS", "Check", "checked"]
@@ -120,7 +122,7 @@ def _open_to_others(home: Path, mode: int) -> str:
 
 
 def _private_files(home: Path) -> Iterator[Path]:
-    for pattern in ("keyring*.toml", "strongroom.db*", "heads", "logs", "logs/*"):
+    for pattern in ("keyring*.toml", "strongroom.db*", "heads", "logs", "logs/*", "outbox", "outbox/*", "outbox/*/*"):
         yield from (path for path in home.glob(pattern) if not path.is_symlink())
 
 
@@ -236,6 +238,36 @@ def _backend(project: Project) -> tuple[_State, str]:
         return "ok", f"{_called(backend)}: a canary was written, read back and undone"
 
 
+def _outbox(project: Project) -> tuple[_State, str]:
+    """Tell what waits here for its backend, and whether anything keeps it from getting there."""
+    outbox = project.outbox
+    waiting = outbox.waiting()
+    # A box without a file that can be read has no document, but is there.
+    says = _waits(waiting) if waiting else "nothing waits to be delivered"
+    damaged = [each for each in waiting if each.problem]
+    if damaged:
+        more = f" ({len(damaged)} runs have such files)" if len(damaged) > 1 else ""
+        cure = f"`strongroom outbox discard {damaged[0].run_id}` throws it away"
+        return "failed", f"{damaged[0].problem}{more}; {cure}; in all {says}"
+    if outbox.is_full:
+        cure = "make room with `strongroom outbox deliver`, or `strongroom outbox discard RUN`"
+        return "failed", f"{outbox.fullness}, so runs stop when their backend does not answer: {says}; {cure}"
+    if all(each.is_busy for each in waiting):
+        return "ok", f"{says}; who has them goes on, and delivers them" if waiting else says
+    cure = "`strongroom outbox deliver` brings them there, `strongroom outbox discard RUN` throws them away"
+    return "warning", f"{says}; {cure}"
+
+
+def _waits(waiting: Sequence[Waiting]) -> str:
+    documents = sum(each.documents for each in waiting)
+    what = f"{documents} document{'s' * (documents != 1)} of {len(waiting)} run{'s' * (len(waiting) != 1)}"
+    oldest = duration(max(time.time() - min(each.since for each in waiting) / 1e6, 0))
+    whom = ", ".join(sorted({each.address or each.backend for each in waiting} - {""}))
+    verb = "waits" if documents == 1 else "wait"
+    taken = size(sum(each.size for each in waiting))
+    return f"{what} {verb}{' for ' * bool(whom)}{whom}, {taken}, the oldest for {oldest}"
+
+
 def _clock(project: Project) -> tuple[_State, str]:
     """Compare the clock of this process with those of the backend and of the home's file system."""
     offsets = dict(_offsets(project))
@@ -281,6 +313,7 @@ CHECKS: Mapping[str, _Look] = MappingProxyType(
         "egress": _egress,
         "storage": _storage,
         "backend": _backend,
+        "outbox": _outbox,
         "clock": _clock,
     }
 )
