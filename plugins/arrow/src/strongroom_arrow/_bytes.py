@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["PIECE", "Content", "Counted", "Pieces", "Replay", "opened"]
 
 PIECE: Final = 1 << 20
-"""How much is written at a time. A sink that must copy what it is given copies no more than this."""
+"""How much is copied or read at a time."""
+
+_PASSED_ON: Final = 4 << 20
+"""How much is written at a time. A sink that must copy what it is given copies no more than this, and one that hands it
+to a second thread does so less often than with less."""
 
 
 class Pieces:
@@ -29,8 +33,8 @@ class Pieces:
 
     def write(self, data: ReadableBuffer) -> int:
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), PIECE):
-            self._sink.write(view[start : start + PIECE])
+        for start in range(0, len(view), _PASSED_ON):
+            self._sink.write(view[start : start + _PASSED_ON])
         return len(view)
 
     def flush(self) -> None:

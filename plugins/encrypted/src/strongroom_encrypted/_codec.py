@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["Encrypted"]
 
 _PIECE = 16 * 16384
-"""How much is encrypted at a time: whole chunks of the format, in buffers that stay in the processor's cache."""
+"""How much is decrypted at a time: whole chunks of the format, in buffers that stay in the processor's cache."""
+
+_WRITTEN = 64 * 16384
+"""How much is encrypted at a time: with less, those who hash and write it would spend their time on taking turns."""
+
+_SMALL = 4 * 16384
+"""What is no longer than this is encrypted in a small buffer, which takes less time to get than a large one."""
 
 _SEALED_CHUNK = 16384 + 16
-_ROOM = _PIECE + 2 * _SEALED_CHUNK
-"""What may come out for one piece: its tags, the head of the message, and a chunk that was left from before."""
+_MORE = 2 * _SEALED_CHUNK
+"""What may come out beyond one piece: its tags, the head of the message, and a chunk that was left from before."""
+
+_ROOM = _PIECE + _MORE
 
 _KEY_SIZE = 32
 
@@ -68,16 +76,18 @@ def _key(context: CodecContext) -> bytes:
 class _Writer(EncodingWriter):
     """Encrypts what is written."""
 
-    piece = _PIECE
+    piece = _WRITTEN
 
     def __init__(self, sink: BinaryIO, encryptor: Cobblestone256Encryptor) -> None:
         super().__init__()
         self._sink = sink
         self._encryptor = encryptor
         # One buffer for all of the value: to get a new one each time costs more than the cipher.
-        self._buffer = memoryview(bytearray(_ROOM))
+        self._buffer = memoryview(bytearray(_SMALL + _MORE))
 
     def encode(self, data: memoryview) -> None:
+        if len(data) + _MORE > len(self._buffer):
+            self._buffer = memoryview(bytearray(_WRITTEN + _MORE))
         count = self._encryptor.update_into(data, self._buffer)
         if count:
             self._sink.write(self._buffer[:count])

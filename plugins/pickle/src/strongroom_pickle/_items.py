@@ -34,7 +34,7 @@ _MAGIC = b"strongroom-pickle/1\n"
 _HEADER = struct.Struct("<c7xQ")
 _PIECE, _BUFFER, _END = b"P", b"B", b"E"
 _ALIGNMENT = 64
-_CHUNK = 1 << 20
+_CHUNK = 4 << 20
 _READ_AHEAD = 1 << 16
 
 IN_BAND = 1 << 16
