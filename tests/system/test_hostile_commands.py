@@ -69,10 +69,12 @@ class Says(Lies):
 class Called:
     """What a command printed, and its exit code."""
 
-    def __init__(self, arguments: list[str], backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, arguments: list[str], backend: MemoryBackend | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Call a command with *backend*, or with the one of the settings."""
         out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
         with monkeypatch.context() as patch:
-            patch.setattr(Project, "open_backend", lambda _: backend)
+            if backend is not None:
+                patch.setattr(Project, "open_backend", lambda _: backend)
             patch.setattr(sys, "argv", ["strongroom", *arguments])
             patch.setattr(sys, "path", list(sys.path))
             patch.setattr(sys, "stdout", out)

@@ -132,7 +132,12 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
     if plan is None or len(envelope.sealed) > _MAX_SEALED:
         raise SealError
     columns = [getattr(envelope, field) for field in _CLEAR]
-    message = keyring.open(envelope.sealed, bind("document", envelope.kind, *columns, envelope.shown))
+    try:
+        context = bind("document", envelope.kind, *columns, envelope.shown)
+    except (OverflowError, UnicodeEncodeError):
+        # A number or a text that no document of ours has, or can have.
+        raise SealError from None
+    message = keyring.open(envelope.sealed, context)
     try:
         true, *sealed = msgspec.structs.astuple(plan.decode(unpad(message)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

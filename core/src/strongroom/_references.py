@@ -45,7 +45,7 @@ class BackendReferences:
         self._backend = backend
 
     def __iter__(self) -> Iterator[RunReferences]:
-        for run_id in self._backend.runs(limit=_ALL):
+        for run_id in self._project.runs(self._backend, limit=_ALL):
             yield self._of_run(run_id)
         yield RunReferences("", frozenset(self._of_transactions()), goes_on=False)
 

@@ -26,6 +26,8 @@ _log = logging.getLogger("strongroom")
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.5
+# Leases end soon after whoever has them, if the backend is honest: one that never ends may not stop everybody for good.
+_LONGEST_WAIT = 86_400.0
 _NONE = CachePolicy()
 
 
@@ -53,12 +55,13 @@ def wait_for_turn(
 ) -> Held | T | None:
     """The turn *name*, or what *look* has found: it is asked while waiting, and once more when the turn is there.
 
-    None if nobody could be asked whose turn it is, so that all who ask go on at once.
+    None if nobody could be asked whose turn it is, so that all who ask go on at once; or if it was somebody else's for
+    a day, and there is no result yet.
 
     Raises:
         BackendError: that is so, and the caller *insists* on its turn.
     """
-    pause = _FIRST_PAUSE
+    pause, waited = _FIRST_PAUSE, 0.0
     while True:
         try:
             held = leases.try_hold(name)
@@ -74,7 +77,13 @@ def wait_for_turn(
                 return held
             held.release()
             return found
+        if waited >= _LONGEST_WAIT:
+            if insist:
+                raise BackendError("the backend has lent the turn to compute it to others for a day; see who has it")
+            _log.warning("another run has had its turn to compute a cached result for a day, so this one does, too")
+            return None
         sleep(pause)
+        waited += pause
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         if (found := look()) is not None:
             return found

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import astuple
 
 from strongroom import _settings_loading
 from strongroom._egress import Gate, open_envelope
@@ -27,9 +30,9 @@ from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
 from strongroom._receipts import Receipts
 from strongroom._references import BackendReferences
-from strongroom.abc import ResultHandler, Slot
+from strongroom.abc import Envelope, ResultHandler, Slot
 from strongroom.documents import LogDocument, RunDocument
-from strongroom.errors import SealError
+from strongroom.errors import BackendError, SealError
 from strongroom.keyring import Keyring
 from strongroom.results import Chain as ValueChain
 from strongroom.results import Result, ResultStore
@@ -38,13 +41,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from strongroom._settings import Settings
-    from strongroom.abc import Backend, Envelope, KeySource, Serializer
+    from strongroom.abc import Backend, KeySource, Serializer
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
 __all__ = ["Delivered", "Left", "Outboxes", "Project", "Waiting"]
 
 _log = logging.getLogger("strongroom")
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_ELSE = "and answered with something else; it was changed, or is not what backend.id names"
+# What the fields of an envelope are; a backend may have anything in them.
+_TYPES = (str, str, int, int, str, str, str, int, int, bytes, str)
+_MOST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,20 @@ class Project:
         """The results that runs in *backend* and transactions refer to, for `ResultStore.collect_garbage`."""
         return BackendReferences(self, backend)
 
+    def runs(self, backend: Backend, *, prefix: str = "", limit: int = 20) -> list[str]:
+        """Ids of runs that start with *prefix*, at most *limit*; that these are the newest is the word of *backend*.
+
+        Raises:
+            BackendError: it answered with what was not asked for, which would be taken for a run, or for a file's name.
+        """
+        found = backend.runs(prefix=prefix, limit=limit)
+        ids = _run_ids(found, prefix)
+        if ids is None or len(ids) > limit:
+            raise BackendError(f"the backend {backend.id!r} was asked for runs, {_ELSE}")
+        if len(set(ids)) != len(ids):
+            raise BackendError(f"the backend {backend.id!r} was asked for runs, and named one of them twice")
+        return ids
+
     def documents(
         self, backend: Backend, run_id: str, *, task: str | None = None, chain: Chain | None = None
     ) -> Iterator[Document]:
@@ -207,11 +230,17 @@ class Project:
             yield document
 
     def envelopes(self, backend: Backend, run_id: str, *, task: str | None = None) -> Iterator[Envelope]:
-        """What *backend* has of a run, unopened; of one *task*, which it may know by its name or by a token of it."""
+        """What *backend* has of a run, unopened; of one *task*, which it may know by its name or by a token of it.
+
+        Raises:
+            BackendError: it answered with what was not asked for.
+        """
         columns = [task] if not task else [task, *self.keyring.tokens("column", "task", task)]
         for column in columns:
             found = False
             for envelope in backend.read(run_id, task=column):
+                if not _is_envelope(envelope):
+                    raise BackendError(f"the backend {backend.id!r} was asked for documents, {_ELSE}")
                 found = True
                 yield envelope
             if found:
@@ -276,3 +305,17 @@ class Project:
             # The reference was sealed with our key: the place that it names is one that this project wrote to.
             return StoredHandler(self.store(str(reference["storage"])))
         return self.handler(handler)
+
+
+def _run_ids(found: object, prefix: str) -> list[str] | None:
+    """*found*, if it is what it should be: what a plugin passes on may come from anybody."""
+    if not isinstance(found, Sequence) or isinstance(found, (str, bytes, bytearray)):
+        return None
+    ids = [each for each in found if isinstance(each, str) and _RUN_ID.fullmatch(each) and each.startswith(prefix)]
+    return ids if len(ids) == len(found) else None
+
+
+def _is_envelope(found: object) -> bool:
+    if type(found) is not Envelope or tuple(map(type, astuple(found))) != _TYPES:
+        return False
+    return all(abs(number) < _MOST for number in (found.map_index, found.sequence, found.at, found.run_count))

@@ -47,7 +47,7 @@ def explain(run: str, task: str, *, as_json: bool) -> None:
         CommandError: there is no such task, or it is not cached.
     """
     with open_record() as (project, backend):
-        run_id = find_run(backend, run)
+        run_id = find_run(project, backend, run)
         history = read_history(project, backend, run_id, task=task)
         decided = [(each, state) for each in history.tasks for state in each.states if state.cache is not None]
         if not decided and not history.unopened:
@@ -69,7 +69,7 @@ def explain(run: str, task: str, *, as_json: bool) -> None:
 def _earlier(project: Project, backend: Backend, run_id: str, task: str, *, before: int) -> _Earlier | None:
     """The newest run before this one, of the same flow, in which *task* had a key."""
     name = _flow_of(project, backend, run_id)
-    for other in backend.runs(limit=_LOOKED_AT):
+    for other in project.runs(backend, limit=_LOOKED_AT):
         if other == run_id or _flow_of(project, backend, other) != name:
             continue
         states = [each for each in _opened(project, backend, other, task) if each.at < before]

@@ -17,8 +17,8 @@ def cancel(run: str, *, seconds: float, as_json: bool) -> None:
         BackendError: it is not running, or has not stopped within so many *seconds*.
     """
     say = _nothing if as_json else Output().line
-    with open_record() as (_, backend):
-        run_id = find_run(backend, run)
+    with open_record() as (project, backend):
+        run_id = find_run(project, backend, run)
         waits = f"run {run_id} is told to stop; it does when the tasks that it runs have ended"
         cancel_run(run_id, backend=backend, seconds=seconds, told=lambda: say(waits))
     say(f"run {run_id}: Cancelled; `strongroom resume` goes on with it")

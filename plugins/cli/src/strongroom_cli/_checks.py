@@ -226,14 +226,14 @@ def _backend(project: Project) -> tuple[_State, str]:
     canary = secrets.token_hex(16)
     envelope = trial.sample(canary)
     with project.open_backend() as backend:
-        newest = backend.runs(limit=1)
+        newest = project.runs(backend, limit=1)
         if not isinstance(backend, SupportsTrial):
             return "ok", f"{_called(backend)} answers; it offers no trial, so nothing was written to it"
         returned = backend.trial(envelope)
         if returned != envelope:
             return "failed", f"{_called(backend)} gave back something else than it took; use another one"
         trial.open_document(returned)
-        if next(backend.read(envelope.run_id), None) is not None or list(backend.runs(limit=1)) != list(newest):
+        if next(backend.read(envelope.run_id), None) is not None or project.runs(backend, limit=1) != newest:
             return "failed", f"{_called(backend)} keeps what was only tried; remove the run {envelope.run_id} there"
         return "ok", f"{_called(backend)}: a canary was written, read back and undone"
 

@@ -26,8 +26,8 @@ _PLAIN = re.compile(r"[\w-]+")
 
 def show(run: str, *, full: bool, as_json: bool) -> None:
     """Print every column of every row of *run*. Nothing is opened: this is what anybody sees who has the database."""
-    with open_record() as (_, backend):
-        envelopes = backend.read(find_run(backend, run))
+    with open_record() as (project, backend):
+        envelopes = project.envelopes(backend, find_run(project, backend, run))
         if as_json:
             print_json(_json(envelopes))
         else:

@@ -44,7 +44,7 @@ def open_record() -> Iterator[tuple[Project, Backend]]:
         yield project, backend
 
 
-def find_run(backend: Backend, text: str) -> str:
+def find_run(project: Project, backend: Backend, text: str) -> str:
     """The id of the run that *text* means: an id, the beginning of one, or ``last``.
 
     Raises:
@@ -54,7 +54,7 @@ def find_run(backend: Backend, text: str) -> str:
     prefix = "" if text == "last" else text.lower()
     if not text:
         raise UnknownRunError(text)
-    found = list(backend.runs(prefix=prefix, limit=1 if text == "last" else _LISTED + 1))
+    found = project.runs(backend, prefix=prefix, limit=1 if text == "last" else _LISTED + 1)
     if not found:
         raise UnknownRunError(text)
     if len(found) > 1:
@@ -63,10 +63,10 @@ def find_run(backend: Backend, text: str) -> str:
     return found[0]
 
 
-def short_id(backend: Backend, run_id: str) -> str:
+def short_id(project: Project, backend: Backend, run_id: str) -> str:
     """The shortest beginning of *run_id*, from 8 digits on, that means no other run."""
     for length in range(_SHORTEST, len(run_id)):
-        if len(backend.runs(prefix=run_id[:length], limit=2)) == 1:
+        if len(project.runs(backend, prefix=run_id[:length], limit=2)) == 1:
             return run_id[:length]
     return run_id
 

@@ -27,7 +27,7 @@ def logs(run: str, task: str, *, as_json: bool) -> None:
         CommandError: there is no such task.
     """
     with open_record() as (project, backend):
-        run_id = find_run(backend, run)
+        run_id = find_run(project, backend, run)
         lines = [line for line in project.logs(run_id, backend) if task in {"", line.task}]
         if task and not lines:
             slugs = project.documents(backend, run_id, task=task)

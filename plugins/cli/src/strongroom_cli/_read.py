@@ -40,7 +40,7 @@ def read(run: str, task: str, *, out: Path | None, raw: bool, force: bool, as_js
     """
     _check_target(out, raw=raw, force=force)
     with open_record() as (project, backend):
-        run_id = find_run(backend, run)
+        run_id = find_run(project, backend, run)
         document, kept = _newest(project, backend, run_id, task)
         if out is not None or raw:
             payload, chain = _payload(project, kept)

@@ -114,8 +114,8 @@ def _envelopes(project: Project) -> Iterator[Envelope]:
     if project.backend_id == "memory":
         return
     with project.open_backend() as backend:
-        for run_id in backend.runs(limit=_ALL):
-            yield from backend.read(run_id)
+        for run_id in project.runs(backend, limit=_ALL):
+            yield from project.envelopes(backend, run_id)
 
 
 def _storages(project: Project, envelope: Envelope) -> Iterator[str]:

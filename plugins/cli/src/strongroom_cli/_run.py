@@ -64,8 +64,9 @@ def resume(run_id: str, target: str, *, executor: str, as_json: bool, with_trace
 
     def start(flow: Flow, executor: Executor, backend: Backend) -> State:
         # A run whose beginning still waits here is to be found, too.
-        deliver_what_waits(Project.open(), backend)
-        return flow.resume(find_run(backend, run_id), executor=executor, backend=backend)
+        project = Project.open()
+        deliver_what_waits(project, backend)
+        return flow.resume(find_run(project, backend, run_id), executor=executor, backend=backend)
 
     _go(target, executor, start, as_json=as_json, with_traceback=with_traceback)
 

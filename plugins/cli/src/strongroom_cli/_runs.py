@@ -6,13 +6,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from strongroom_cli._history import open_record, read_history, short_id
+from strongroom.errors import UnknownRunError
+from strongroom_cli._history import History, TaskHistory, open_record, read_history, short_id
 from strongroom_cli._output import Output, duration, moment, print_json, state_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from strongroom_cli._history import History
+    from strongroom import Backend
+    from strongroom.project import Project
 
 __all__ = ["runs"]
 
@@ -20,16 +22,24 @@ __all__ = ["runs"]
 def runs(limit: int, *, as_json: bool) -> None:
     """Print the newest *limit* runs, the newest first."""
     with open_record() as (project, backend):
-        ids = list(backend.runs(limit=limit))
+        ids = project.runs(backend, limit=limit)
         if as_json:
-            print_json([_json(read_history(project, backend, run_id)) for run_id in ids])
+            print_json([_json(_history(project, backend, run_id)) for run_id in ids])
             return
-        rows = [_cells(read_history(project, backend, run_id), short_id(backend, run_id)) for run_id in ids]
+        rows = [_cells(_history(project, backend, run_id), short_id(project, backend, run_id)) for run_id in ids]
     output = Output()
     if rows:
         output.table(("run", "flow", "state", "started", "time", "tasks"), rows, right=("time",))
     else:
         output.line("there are no runs yet; to make the first: strongroom run FILE.py")
+
+
+def _history(project: Project, backend: Backend, run_id: str) -> History:
+    try:
+        return read_history(project, backend, run_id)
+    except UnknownRunError:
+        # The backend named it, and has nothing of it: that is no reason to hide the others.
+        return History(run_id, None, TaskHistory("", -1, ()), (), (), 0)
 
 
 def _cells(history: History, run_id: str) -> tuple[str | Text, ...]:

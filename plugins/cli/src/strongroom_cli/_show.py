@@ -35,7 +35,7 @@ def show(run: str, *, as_json: bool, with_traceback: bool) -> None:
         SystemExit: not all of it is as it was sent; the rest is printed.
     """
     with open_record() as (project, backend):
-        history = read_history(project, backend, find_run(backend, run))
+        history = read_history(project, backend, find_run(project, backend, run))
     if as_json:
         print_json(_json(history))
     else:

@@ -33,7 +33,7 @@ class Traffic:
     def add(self, envelope: Envelope) -> None:
         """Count *envelope*."""
         self.documents += 1
-        self.clear += sum(len(str(getattr(envelope, column)).encode()) for column in CLEAR)
+        self.clear += sum(len(str(getattr(envelope, column)).encode(errors="surrogatepass")) for column in CLEAR)
         self.sealed += len(envelope.sealed)
 
     def __str__(self) -> str:

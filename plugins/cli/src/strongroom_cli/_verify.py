@@ -71,7 +71,7 @@ def verify(run: str, *, as_json: bool) -> None:
         SystemExit: it is not.
     """
     with open_record() as (project, backend):
-        verdict = check(project, backend, find_run(backend, run))
+        verdict = check(project, backend, find_run(project, backend, run))
         waits = sum(each.documents for each in project.outbox.waiting() if each.run_id == verdict.run_id)
     if as_json:
         print_json({**asdict(verdict), "whole": verdict.is_whole})
@@ -94,7 +94,7 @@ def check(project: Project, backend: Backend, run_id: str) -> Verdict:
     """
     chain, known = project.chain(), project.known_head(run_id)
     breaks, number, seen, last = [], 0, False, ""
-    for number, envelope in enumerate(backend.read(run_id), 1):  # how many there were
+    for number, envelope in enumerate(project.envelopes(backend, run_id), 1):  # how many there were
         follows = chain.follow(envelope)
         problem = _problem(project, run_id, envelope, follows=follows)
         if problem:
