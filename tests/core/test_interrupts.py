@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from strongroom import Flow, task
-from strongroom._interrupts import Interrupts
+from strongroom._interrupts import Comes, Interrupts
 from strongroom._memory_backend import MemoryBackend
 from strongroom._outbox import Straight
+from strongroom.abc import StoppedAtOnce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from types import FrameType
 
     from strongroom import Envelope
 
@@ -24,45 +29,111 @@ def interrupt() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupt_waits_for_the_end_of_what_it_may_not_come_into() -> None:
-    seen = []
-
-    def steps(interrupts: Interrupts) -> None:
-        with interrupts.held_off():
-            with interrupts.held_off():
-                interrupt()
-            seen.append("inner")
-            interrupt()
-            seen.append("outer")
-        seen.append("too late")
-
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
-        steps(interrupts)
-
-    assert seen == ["inner", "outer"]
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
-def test_outside_of_that_it_comes_at_once() -> None:
-    with Interrupts() as interrupts:
-        with interrupts.held_off():
-            pass
-        with pytest.raises(KeyboardInterrupt):
-            interrupt()
+def engine(*steps: Callable[[], object]) -> None:
+    """What is between the places that say when an interrupt comes."""
+    for step in steps:
+        step()
+
+
+def task_code(*steps: Callable[[], object]) -> None:
+    engine(*steps)
+
+
+def record_code(*steps: Callable[[], object]) -> None:
+    engine(*steps)
+
+
+def interrupts() -> Interrupts:
+    return Interrupts({task_code.__code__: Comes.NOW, record_code.__code__: Comes.AFTER_IT})
+
+
+def test_it_comes_at_once_into_a_task() -> None:
+    seen: list[str] = []
+
+    with interrupts(), pytest.raises(KeyboardInterrupt):
+        task_code(interrupt, lambda: seen.append("too late"))
+
+    assert seen == []
+
+
+def test_it_waits_until_somebody_is_ready_for_it() -> None:
+    seen: list[str] = []
+
+    with interrupts() as each, pytest.raises(KeyboardInterrupt) as raised:
+        engine(interrupt, lambda: seen.append("finished"), each.check, lambda: seen.append("too late"))
+
+    assert seen == ["finished"]
+    assert raised.type is KeyboardInterrupt
+
+
+def test_a_second_one_comes_at_once() -> None:
+    seen: list[str] = []
+
+    with interrupts(), pytest.raises(StoppedAtOnce):
+        engine(interrupt, lambda: seen.append("goes on"), interrupt, lambda: seen.append("too late"))
+
+    assert seen == ["goes on"]
+
+
+def test_not_even_a_second_one_comes_into_what_is_written_down() -> None:
+    seen: list[str] = []
+
+    with interrupts() as each, pytest.raises(StoppedAtOnce):
+        engine(lambda: record_code(interrupt, interrupt, lambda: seen.append("written")), each.check)
+
+    assert seen == ["written"]
+
+
+def test_a_second_one_is_told_from_a_first_that_has_come() -> None:
+    with interrupts():
+        with pytest.raises(KeyboardInterrupt) as first:
+            task_code(interrupt)
+        with pytest.raises(StoppedAtOnce):
+            engine(interrupt)
+
+    assert first.type is KeyboardInterrupt
+
+
+def test_one_that_comes_too_late_for_the_run_is_the_programs() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts():
+        engine(interrupt)
+
+
+def test_a_run_inside_of_a_task_hands_on_what_came() -> None:
+    with interrupts(), pytest.raises(KeyboardInterrupt), interrupts() as inner:
+        engine(interrupt, inner.check)
 
 
 def test_whoever_was_to_hear_of_it_before_hears_of_it() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
-        with Interrupts() as interrupts:
-            with interrupts.held_off():
-                interrupt()
-                assert heard == []
+        with interrupts() as each:
+            engine(interrupt)
+            assert heard == []
+            each.check()
             assert heard == [signal.SIGINT]
         interrupt()
         assert len(heard) == 2
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_who_waits_is_told_what_for_and_how_not_to_wait(caplog: pytest.LogCaptureFixture) -> None:
+    each = interrupts()
+    each.who = lambda: "the task 'slow'"
+
+    with each, pytest.raises(KeyboardInterrupt):
+        engine(interrupt, lambda: until(lambda: caplog.messages), each.check)
+
+    assert caplog.messages == ["ctrl-C: waiting for the end of the task 'slow'; press it again to stop at once"]
 
 
 def test_what_a_task_puts_in_its_place_stays() -> None:
@@ -78,24 +149,21 @@ def test_what_a_task_puts_in_its_place_stays() -> None:
 def test_an_interrupt_that_nobody_was_to_hear_of_stays_unheard() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with Interrupts() as interrupts, interrupts.held_off():
+        with interrupts():
             interrupt()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_another_thread_holds_nothing_off() -> None:
-    def hold() -> None:
-        with Interrupts() as own:
-            own.hold()
-            interrupts.hold()
-
-    with Interrupts() as interrupts:
-        thread = threading.Thread(target=hold)
+def test_another_thread_lets_nothing_through() -> None:
+    def check_elsewhere() -> None:
+        thread = threading.Thread(target=each.check)
         thread.start()
         thread.join()
-        with pytest.raises(KeyboardInterrupt):
-            interrupt()
+        assert each.is_pending
+
+    with interrupts() as each, pytest.raises(KeyboardInterrupt):
+        engine(interrupt, check_elsewhere, each.check)
 
 
 @pytest.mark.parametrize("moment", range(7))
@@ -128,3 +196,53 @@ def test_an_interrupt_while_a_document_is_sent_leaves_no_gap(moment: int, monkey
 
 def _sequences(rows: Sequence[Envelope], place: tuple[str, int]) -> list[int]:
     return [row.sequence for row in rows if (row.task, row.map_index) == place]
+
+
+@pytest.mark.parametrize("executor", ["sync", "threads"])
+def test_wherever_it_comes_in_the_engine_the_run_has_an_end(executor: str) -> None:
+    with Flow("f") as flow:
+        task(lambda x: x, name="second")(task(lambda: 1, name="first")())
+
+    def record(moment: int) -> tuple[list[str], bool]:
+        """What is recorded of a run that is interrupted at that line of the engine, and whether there is one."""
+        backend, injected = MemoryBackend(), Injected(moment)
+        with contextlib.suppress(KeyboardInterrupt), injected:
+            flow.run(backend=backend, executor=executor)
+        rows = [row for run_id in backend.runs() for row in backend.read(run_id)]
+        if executor == "sync":
+            for place in {(row.task, row.map_index) for row in rows}:
+                assert _sequences(rows, place) == list(range(len(_sequences(rows, place))))
+        return [row.type for row in rows if not row.task], injected.has_come
+
+    moment, ends = 0, set()
+    while (recorded := record(moment))[1]:
+        assert recorded[0][-1] in {"Success", "Cancelled"}, (moment, recorded[0])
+        ends.add(recorded[0][-1])
+        moment += 1
+    assert moment > 100
+    assert ends == {"Success", "Cancelled"}
+
+
+class Injected:
+    """Presses ctrl-C when the main thread comes to the line of that number in the module that runs flows."""
+
+    def __init__(self, moment: int) -> None:
+        self.has_come = False
+        self._left = moment
+
+    def __enter__(self) -> None:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, _arg: object) -> object:
+        if not frame.f_code.co_filename.endswith("_flow_runner.py"):
+            return None
+        if event == "line" and frame.f_code.co_name != "__init__":
+            self._left -= 1
+            if self._left == -1:
+                self.has_come = True
+                interrupt()
+        return self._trace

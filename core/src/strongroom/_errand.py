@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from strongroom._call import call
+from strongroom._interrupts import RunEnds
 from strongroom._logs import collecting, pass_on
 from strongroom._prints import call_logging_prints
 from strongroom.context import context
@@ -27,11 +28,7 @@ if TYPE_CHECKING:
     from strongroom.abc import Executor, JSONValue, ResultHandler, Slot
     from strongroom.documents import LogLine
 
-__all__ = ["Errand", "FailedErrandError", "RunEnds", "send"]
-
-
-class RunEnds(BaseException):  # as KeyboardInterrupt, which is mostly why
-    """The executor was told to stop, so the errand was not finished, and nobody waits for it."""
+__all__ = ["Errand", "FailedErrandError", "send"]
 
 
 class FailedErrandError(StrongroomError):

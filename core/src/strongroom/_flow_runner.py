@@ -7,17 +7,19 @@ import contextlib
 import heapq
 import itertools
 import queue
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from strongroom._errand import RunEnds
-from strongroom._executors import ThreadExecutor
+from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._inputs import holds_container, own_items
-from strongroom._interrupts import CancelledElsewhere
+from strongroom._interrupts import LISTEN, CancelledElsewhere, RunEnds
 from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
 from strongroom._limits import Limits
+from strongroom._recorder import SharedRecorder
 from strongroom._task_runner import TaskRunner
 from strongroom._transactions import Transactions
+from strongroom.abc import StoppedAtOnce
 from strongroom.context import context
 from strongroom.errors import EgressError, StrongroomError
 from strongroom.states import Cancelled, Failed, Mapped, Paused, Pending, Running, Scheduled, State, Success
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowRunner"]
 
-# Python hears of a ctrl-C only between two waits: the system may have told another thread of it.
-_LISTEN = 0.2
+
+# As many as a line has room for.
+_NAMED = 5
 
 _Done = tuple[Job, "Future[object]"]
 
@@ -55,6 +58,8 @@ class FlowRunner:
         *,
         begin: Beginning = NOTHING_YET,
     ) -> None:
+        if not isinstance(executor, SyncExecutor):
+            run = replace(run, recorder=SharedRecorder(run.recorder))
         self._graph = graph
         self._run = run
         self._executor = self._crew = executor
@@ -74,6 +79,10 @@ class FlowRunner:
         self._done: queue.SimpleQueue[_Done] = queue.SimpleQueue()
         self._later: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
+        self._handlers: tuple[Callable[..., State | None], ...] = ()
+        self._state: State = Pending()
+        self._is_over = False
+        run.interrupts.who = self._who_runs
 
     def run(
         self, handlers: Iterable[Callable[..., State | None]], announce: Callable[[], object] | None = None
@@ -82,31 +91,33 @@ class FlowRunner:
 
         Before that, *announce* writes down that there is this run, if it is a new one.
         """
+        self._handlers = tuple(handlers)
         with context.use(self._run.context):
-            state: State = Pending()
             try:
                 if announce is not None:
                     announce()
-                state = self._change(state, Running("the run has begun"), handlers)
-                if not state.is_running():
-                    return state
-                with contextlib.ExitStack() as stack:
-                    if self._crew is not self._executor:
-                        stack.enter_context(self._crew)
-                    # The last one to open is the first to close: then none of our threads waits for it any more.
-                    stack.enter_context(self._executor)
-                    stack.push(self._note_stop)
-                    self._go_on()
-                    self._run_jobs()
-                final = self._final_state()
-                if final.is_finished():
-                    # Nobody will go on with it. Of a run that waits, somebody may.
-                    self._transactions.stop()
+                if self._change(Running("the run has begun")).is_running():
+                    self._change(self._work())
             except BaseException as exc:
-                if self._run.recorder.has_begun:
-                    self._stop(state, exc, handlers)
+                self._end(exc)
                 raise
-            return self._change(state, final, handlers)
+            return self._state
+
+    def _work(self) -> State:
+        """Run all jobs; the state that the run has come to."""
+        with contextlib.ExitStack() as stack:
+            if self._crew is not self._executor:
+                stack.enter_context(self._crew)
+            # The last one to open is the first to close: then none of our threads waits for it any more.
+            stack.enter_context(self._executor)
+            stack.push(self._note_stop)
+            self._go_on()
+            self._run_jobs()
+        final = self._final_state()
+        if final.is_finished():
+            # Nobody will go on with it. Of a run that waits, somebody may.
+            self._transactions.stop()
+        return final
 
     def _make_jobs(self, tasks: tuple[Task, ...]) -> dict[Task, Job]:
         jobs = {task: self._begin.job(task) for task in tasks}
@@ -131,8 +142,7 @@ class FlowRunner:
         self._ready = [job for job in first if not job.left_out and not job.state.is_finished()]
         self._ready.reverse()
         while True:
-            if self._run.called_off.is_set():
-                raise CancelledElsewhere
+            self._run.listen()
             while not self._done.empty():
                 self._take(self._done.get())
             while self._later and self._later[0][0] <= self._run.clock():
@@ -144,15 +154,15 @@ class FlowRunner:
                 self._start(self._ready.pop())
             elif not self._running and not self._later and not self._limits.waiting:
                 return
-            elif (done := self._next_done()) is not None:
+            elif (done := self.next_done()) is not None:
                 self._take(done)
 
-    def _next_done(self) -> _Done | None:
+    def next_done(self) -> _Done | None:
         """The next job that comes back; None if one that waits is due before that, or nothing came for a while."""
         times = [self._later[0][0]] if self._later else []
         if (next_try := self._limits.next_try) is not None:
             times.append(next_try)
-        timeout = min(_LISTEN, max(0.0, min(times) - self._run.clock())) if times else _LISTEN
+        timeout = min(LISTEN, max(0.0, min(times) - self._run.clock())) if times else LISTEN
         try:
             return self._done.get(timeout=timeout)
         except queue.Empty:
@@ -280,30 +290,65 @@ class FlowRunner:
             return Failed(self._transactions.problem, result=states)
         failed = [task.slug for task in self._graph.reference_tasks if _any_failed(states[task])]
         if failed:
-            more = " and more" if len(failed) > 5 else ""  # noqa: PLR2004  # as many as a line has room for
-            return Failed(f"failed: {', '.join(failed[:5])}{more}", result=states)
+            more = " and more" if len(failed) > _NAMED else ""
+            return Failed(f"failed: {', '.join(failed[:_NAMED])}{more}", result=states)
         return Success("all reference tasks succeeded", result=states)
 
-    def _stop(self, state: State, error: BaseException, handlers: Iterable[Callable[..., State | None]]) -> None:
-        """Write down that the run ends here."""
-        self._transactions.stop()
-        message = str(error) if isinstance(error, CancelledElsewhere) else f"stopped by {type(error).__name__}"
-        waiting = [job for _, _, job in self._later]
-        running = [job for job, each in self._running.items() if not (job.is_done or _ended_by_itself(each))]
-        for job in (*running, *waiting, *self._limits.waiting_jobs()):
-            task = job.task
-            # What ended the run is worth more than the news that a plugin did not let this out.
-            with self._run.interrupts.held_off(), contextlib.suppress(EgressError):
-                self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name, map_index=job.map_index)
-        kind = Cancelled if not isinstance(error, Exception) else Failed
-        self._change(state, kind(message, result=error), handlers)
+    def _end(self, error: BaseException) -> None:
+        """Write down that the run ends by *error*."""
+        if not self._run.recorder.has_begun:
+            return
+        try:
+            self._stop(error)
+        except StoppedAtOnce as second:
+            self._stop(second)
+            raise
+        # One that comes while this is written down does so when it is.
+        self._run.interrupts.check()
 
-    def _change(self, old: State, new: State, handlers: Iterable[Callable[..., State | None]]) -> State:
+    def _stop(self, error: BaseException) -> None:
+        # What ended the run is worth more than the news that a plugin did not let this out.
+        with contextlib.suppress(EgressError):
+            if isinstance(error, StoppedAtOnce):
+                # As if the process had been killed, but for the record: hooks and handlers may take any time.
+                self._run.recorder.leave_others()
+                self._handlers = ()
+            else:
+                self._transactions.stop()
+        own_words = isinstance(error, (CancelledElsewhere, StoppedAtOnce))
+        message = str(error) if own_words else f"stopped by {type(error).__name__}"
+        self._cancel_jobs(message)
+        if not self._is_over:
+            kind = Cancelled if not isinstance(error, Exception) else Failed
+            self._change(kind(message, result=error))
+
+    def _cancel_jobs(self, message: str) -> None:
+        """Write down that what was begun, and what waits, goes no further."""
+        running = [job for job, each in self._running.items() if not (job.is_done or _ended_by_itself(each))]
+        waiting = [job for _, _, job in self._later]
+        for job in (*running, *waiting, *self._limits.waiting_jobs()):
+            if job.state.is_finished():
+                continue
+            task = job.task
+            with contextlib.suppress(EgressError):
+                self._run.recorder.state(Cancelled(message), task=task.slug, name=task.name, map_index=job.map_index)
+            job.state = Cancelled(message)
+
+    def _who_runs(self) -> str:
+        """Whose end the run waits for now."""
+        running = [job for job, future in list(self._running.items()) if future is None or not future.done()]
+        names = [job.task.slug if job.map_index < 0 else f"{job.task.slug}[{job.map_index}]" for job in running]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + more or "what is being written down"
+
+    def _change(self, new: State) -> State:
         new = new.replace(context={"run_id": self._run.id})
-        return self._run.change(self._graph, old, new, handlers, self._record)
+        self._state = self._run.change(self._graph, self._state, new, self._handlers, self._record)
+        return self._state
 
     def _record(self, state: State) -> None:
         self._run.recorder.state(state, name=self._graph.name)
+        self._is_over = state.is_finished()
 
 
 def _any_failed(state: State) -> bool:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from strongroom.abc import SupportsLeases
+from strongroom.abc import StoppedAtOnce, SupportsLeases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,9 @@ _SECONDS = 15.0
 _BEATS = 3
 # Between two questions whether a lease has expired.
 _PAUSE = 0.1
+# A backend that does not answer keeps nobody for longer: its leases end by themselves.
+_PATIENCE = 10.0
+_AT_ONCE = 1.0
 
 
 class Held:
@@ -88,7 +91,7 @@ class Leases:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(_AT_ONCE if kind is StoppedAtOnce else _PATIENCE)
 
     def try_hold(self, name: str, slots: int = 1) -> Held | None:
         """Hold one of the *slots* of *name*, if one is free; else None, at once.
@@ -137,15 +140,18 @@ class Leases:
         with contextlib.suppress(Exception):  # a backend is a plugin: whatever it raises, the lease ends by itself
             self._backend.release(held.lease)
 
-    def close(self) -> None:
-        """Give everything back. Closing twice is allowed."""
+    def close(self, seconds: float = _PATIENCE) -> None:
+        """Give everything back, but wait no longer than so many *seconds* for the backend. Closing twice is allowed."""
         self._closing.set()
         if self._heart is not None:
-            self._heart.join()
+            self._heart.join(seconds)
+
+    def _beat(self) -> None:
+        self._renew_all()
         for held in list(self._held):
             self.release(held)
 
-    def _beat(self) -> None:
+    def _renew_all(self) -> None:
         while not self._closing.wait(self._seconds / _BEATS):
             with self._lock:
                 all_held = [held for held in self._held if not held._lost.is_set()]  # noqa: SLF001  # ours

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from strongroom._box import About, Box, Slit
+from strongroom._interrupts import LISTEN
 from strongroom._memory_backend import MemoryBackend
+from strongroom.abc import StoppedAtOnce
 from strongroom.errors import BackendError, OutboxFullError
 
 if TYPE_CHECKING:
@@ -90,6 +94,7 @@ class Outbox:
         self._sent = 0
         self._moves = 0
         self._error: BaseException | None = None
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, name="strongroom-outbox", daemon=True)
 
     def __enter__(self) -> Self:
@@ -110,14 +115,28 @@ class Outbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait until everything is delivered, or cannot be for now."""
-        with self._changed:
-            self._closing_since = time.monotonic()
-            self._changed.notify_all()
-        moves = -1
-        while self._sender.is_alive() and self._moves != moves:
-            moves = self._moves
-            self._sender.join(_PATIENCE)
+        """Wait until everything is delivered, or cannot be for now; after a second ctrl-C, a moment."""
+        try:
+            with self._changed:
+                self._closing_since = time.monotonic()
+                self._changed.notify_all()
+            self._wait_for_sender(_LAST_TRIES if kind is StoppedAtOnce else _PATIENCE)
+        finally:
+            # That comes here, too, if it is pressed only now.
+            self._close()
+
+    def _wait_for_sender(self, patience: float) -> None:
+        """Wait for the end of the sender, or until nothing has moved for as long as that."""
+        moves, since = self._moves, time.monotonic()
+        while time.monotonic() - since < patience:
+            # Nothing that an interrupt could leave locked, as it could within `Thread.join`.
+            with contextlib.suppress(queue.Empty):
+                return self._ended.get(timeout=LISTEN)
+            if moves != self._moves:
+                moves, since = self._moves, time.monotonic()
+        return None
+
+    def _close(self) -> None:
         self._slit.close()
         if left := self._put - self._sent:
             # Durable before anybody is told that it is kept.
@@ -177,6 +196,12 @@ class Outbox:
         return OutboxFullError(f"the outbox {str(self._outboxes.root)!r} cannot be written: {error.strerror}")
 
     def _send_all(self) -> None:
+        try:
+            self._deliver_all()
+        finally:
+            self._ended.put(None)
+
+    def _deliver_all(self) -> None:
         try:
             self._note(self._outboxes.deliver_left(self._backend, stop=self._is_closing, moved=self._move))
             self._send_until_the_end()

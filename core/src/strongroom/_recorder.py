@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import msgspec
 
 from strongroom._error_info import error_info
 from strongroom._heads import note_head
+from strongroom._interrupts import RunEnds
 from strongroom._links import Links
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from strongroom.results import Result
     from strongroom.states import State
 
-__all__ = ["LOG_INDEX", "Recorder", "linked"]
+__all__ = ["LOG_INDEX", "Recorder", "SharedRecorder", "linked"]
 
 LOG_INDEX = -2
 """The map index of lines of logs, which are no task's states."""
@@ -59,6 +61,9 @@ class Recorder:
     def has_begun(self) -> bool:
         """True once it is written down that there is this run."""
         return ("", -1) in self._sequences
+
+    def leave_others(self) -> None:
+        """Write down nothing more of what other threads say; there are none."""
 
     def run(self, flow_name: str, run_name: str, parameters: Mapping[str, object], tasks: tuple[str, ...]) -> None:
         """Write down that the run begins.
@@ -131,6 +136,31 @@ class Recorder:
         at = self._clock() // 1000
         self._gate.send(LogDocument(run_id=self._run_id, map_index=LOG_INDEX, sequence=sequence, at=at, lines=lines))
         self._sequences["", LOG_INDEX] = sequence + 1
+
+
+class SharedRecorder(Recorder):
+    """A recorder for tasks in threads, which may be left behind."""
+
+    def __init__(self, inner: Recorder) -> None:
+        self._inner = inner
+        self._lock = threading.Lock()
+        self._only = 0
+
+    @property
+    def has_begun(self) -> bool:
+        return self._inner.has_begun
+
+    def state(self, state: State, *, name: str, **about: Any) -> None:  # noqa: ANN401  # as above
+        # Beside the numbers of the states: whoever is left behind must not take one that is given to another state.
+        with self._lock:
+            if self._only not in {0, threading.get_ident()}:
+                raise RunEnds
+            self._inner.state(state, name=name, **about)
+
+    def leave_others(self) -> None:
+        """From now on write down nothing but what this thread says; whatever others are just writing is finished."""
+        with self._lock:
+            self._only = threading.get_ident()
 
 
 def _more(state: State, result: Result, task: str) -> dict[str, Any]:

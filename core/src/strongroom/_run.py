@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from strongroom._debugging import is_debugged
 from strongroom._handlers import SecretHandler, StoredHandler
-from strongroom._interrupts import Interrupts
+from strongroom._interrupts import CancelledElsewhere, Interrupts
 from strongroom._template import fill_template
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import DefinitionError, EgressError
@@ -57,6 +57,13 @@ class Run:
     """Fingerprints of what is the same throughout the run."""
     _handlers: dict[tuple[object, ...], StoredHandler] = field(default_factory=dict)
     _claimed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def listen(self) -> None:
+        """Called between two steps: raises what ends the run, if it is to end."""
+        if self.called_off.is_set():
+            raise CancelledElsewhere
+        if self.interrupts.is_pending:
+            self.interrupts.check()
 
     def keeps(self, task: Task) -> bool:
         """True if the result of *task* is to be kept: the task decides, then a setting, the flow, a setting."""
@@ -158,7 +165,6 @@ class Run:
                 why = f": {exc}" if isinstance(exc, DefinitionError) else ""
                 new = Failed(f"a state handler raised {type(exc).__name__}{why}", result=exc)
                 break
-        self.interrupts.hold()
         try:
             record(new)
         except EgressError as exc:
@@ -166,8 +172,6 @@ class Run:
             new = Failed(str(exc), result=exc)
             with contextlib.suppress(EgressError):
                 record(new)
-        finally:
-            self.interrupts.let_go()
         self.project.plugins.state_changed(subject, old, new)
         return new
 

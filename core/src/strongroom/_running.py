@@ -13,19 +13,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from strongroom import _task_checks as checks
+from strongroom._call import call
 from strongroom._egress import Gate
 from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
 from strongroom._inputs import several
-from strongroom._interrupts import Interrupts
+from strongroom._interrupts import Comes, Interrupts
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
 from strongroom._outbox import open_outbox
 from strongroom._plain_json import not_plain_json
-from strongroom._recorder import Recorder, linked
+from strongroom._recorder import Recorder, SharedRecorder, linked
 from strongroom._resume import beginning, check_policy, deliver_first, read_record
 from strongroom._run import Run
+from strongroom._turn import pause
+from strongroom.abc import StoppedAtOnce
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import (
@@ -40,6 +43,7 @@ from strongroom.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import CodeType
 
     from strongroom._flow import Flow
     from strongroom._leases import Leases
@@ -73,7 +77,7 @@ def run(
     project = Project.open()
     policy = project.policy
     _say_what_is_loosened(policy)
-    with ExitStack() as stack:
+    with _plainly(), ExitStack() as stack:
         run_id = secrets.token_hex(16)
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=True))
         opened = _opened(flow, project, backend, run_id, (given, context), policy=policy, leases=leases)
@@ -82,8 +86,7 @@ def run(
         runner = FlowRunner(flow, tasks, run, executor_of(executor, project.plugins.executor), begin=begin)
 
         def announce() -> None:
-            with run.interrupts.held_off():
-                run.recorder.run(flow.name, "", given, tuple(task.slug for task in tasks))
+            run.recorder.run(flow.name, "", given, tuple(task.slug for task in tasks))
             # One that is killed in its first moments is to be found again; a backend that is down may not delay it.
             outbox.flush(_PATIENCE)
 
@@ -102,7 +105,7 @@ def resume(
     project = Project.open()
     policy = project.policy
     _say_what_is_loosened(policy)
-    with ExitStack() as stack:
+    with _plainly(), ExitStack() as stack:
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
         deliver_first(project, backend, run_id)
         chain = project.chain()
@@ -140,7 +143,7 @@ def _opened(
     """What the tasks of a run share, *given* parameters and context; and a way to the backend, emptied at the end."""
     parameters, context = given
     way = open_outbox(backend, project.outbox, run_id)
-    with Interrupts() as interrupts, way as outbox, ExitStack() as stack:
+    with Interrupts(_places()) as interrupts, way as outbox, ExitStack() as stack:
         log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
         put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
         gate = Gate(project.keyring, project.plugins, put, policy)
@@ -163,6 +166,26 @@ def _opened(
                 interrupts=interrupts,
             ),
         )
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Let a second ctrl-C be for the program what any other is: Python itself asks for the very class."""
+    try:
+        yield
+    except StoppedAtOnce as exc:
+        raise KeyboardInterrupt(str(exc)).with_traceback(exc.__traceback__) from None
+
+
+def _places() -> Mapping[CodeType, Comes]:
+    """When a ctrl-C comes into what."""
+    written = (Recorder.run, Recorder.state, Recorder.log, SharedRecorder.state, SharedRecorder.leave_others)
+    return {
+        **{each.__code__: Comes.AFTER_IT for each in written},
+        **{each.__code__: Comes.NOW for each in (call, FlowRunner.next_done, pause)},
+        # What is around a run is none of its: that may be a task of another run.
+        **{each.__code__: Comes.LATER for each in (run, resume)},
+    }
 
 
 def _called_off(project: Project, leases: Leases | None, run_id: str) -> Event:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +12,8 @@ from strongroom._base_state import put
 from strongroom._cache_key import CacheKey
 from strongroom._cache_policies import IsolationLevel
 from strongroom._handlers import StoredHandler
-from strongroom._turn import leases_for, wait_for_turn
+from strongroom._interrupts import RunEnds
+from strongroom._turn import leases_for, pause, wait_for_turn
 from strongroom.caching import duration_only, never_use
 from strongroom.documents import CacheInfo
 from strongroom.errors import HandlerError, NotFoundError, StrongroomError
@@ -49,7 +49,7 @@ class TaskCache:
         map_index: int = -1,
         transaction: OpenTransaction | None = None,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
     ) -> None:
         self._task = task
         self._map_index = map_index
@@ -117,7 +117,7 @@ class TaskCache:
         policy = self._task.cache_policy
         insist = policy is not None and policy.isolation_level is IsolationLevel.SERIALIZABLE
         name = self._run.project.keyring.lease("turn", self._handler.store.url, self._key.path)
-        turn = wait_for_turn(leases, name, self.read, self._sleep, insist=insist)
+        turn = wait_for_turn(leases, name, self.read, self._rest, insist=insist)
         if isinstance(turn, Cached):
             self._said = ("another run computed it while this one waited", True)
             return turn
@@ -164,6 +164,13 @@ class TaskCache:
         if self._key is None:
             return CacheInfo(key="", hit=hit, reason=reason, parts={})
         return CacheInfo(key=self._key.path, hit=hit, reason=reason, parts=dict(self._key.parts))
+
+    def _rest(self, seconds: float) -> None:
+        """Wait for a moment, unless the run ends: nobody knows for how long another one computes."""
+        if self._run.stopping.is_set():
+            raise RunEnds
+        self._run.listen()
+        self._sleep(seconds)
 
     def _find(self, path: str) -> ResultRecord:
         store = self._handler.store

@@ -213,13 +213,12 @@ class TaskRunner:
 
     def _may_stay_unread(self, kept: Result) -> bool:
         """True if nobody but the task itself needs the value, and that runs elsewhere: it is to be read there."""
-        task = self._task
-        if self._elsewhere is None or task.is_cached or task.task_run_name is not None:
+        if self._elsewhere is None or self._task.is_cached or self._task.task_run_name is not None:
             return False
-        return task.result_storage_key is None and not kept.in_memory
+        return self._task.result_storage_key is None and not kept.in_memory
 
     def _values_for_key(self) -> Mapping[str, object]:
-        """What the template for the key of the result may use; nothing if there is none."""
+        # What the template for the key of the result may use; nothing if there is none.
         return {} if self._task.result_storage_key is None else self._values()
 
     def _values(self) -> dict[str, object]:
@@ -277,6 +276,7 @@ class TaskRunner:
         try:
             if self._elsewhere is not None:
                 return self._finish_elsewhere(self._elsewhere)
+            self._run.listen()
             make = call_logging_prints if self._task.log_stdout else call
             value = make(self._task.run, self._inputs, self._task.timeout)
         except Signal as signal:

@@ -161,7 +161,7 @@ class OpenTransaction:
 
         name = "the transaction" if self.key is None else f"the transaction {self.key!r}"
         info = CacheInfo(key=self.label, hit=False, reason=end, parts={})
-        with self._run.interrupts.held_off(), suppress(EgressError):
+        with suppress(EgressError):
             self._run.recorder.state(Running(f"{name} was {end}"), name=str(self._run.context["flow_name"]), cache=info)
 
     def _call(self, hooks: Iterable[Callable[[OpenTransaction], object]]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom._cache_policies import CachePolicy, IsolationLevel
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from strongroom._run import Run
     from strongroom._task import Task
 
-__all__ = ["leases_for", "wait_for_turn"]
+__all__ = ["leases_for", "pause", "wait_for_turn"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,11 @@ def leases_for(task: Task, run: Run, stack: ExitStack) -> Leases | None:
     return run.leases
 
 
+def pause(seconds: float) -> None:
+    """Do nothing; a ctrl-C comes in here."""
+    time.sleep(seconds)
+
+
 def wait_for_turn(
     leases: Leases, name: str, look: Callable[[], T | None], sleep: Callable[[float], None], *, insist: bool
 ) -> Held | T | None:
@@ -61,7 +67,7 @@ def wait_for_turn(
     Raises:
         BackendError: that is so, and the caller *insists* on its turn.
     """
-    pause, waited = _FIRST_PAUSE, 0.0
+    seconds, waited = _FIRST_PAUSE, 0.0
     while True:
         try:
             held = leases.try_hold(name)
@@ -82,8 +88,8 @@ def wait_for_turn(
                 raise BackendError("the backend has lent the turn to compute it to others for a day; see who has it")
             _log.warning("another run has had its turn to compute a cached result for a day, so this one does, too")
             return None
-        sleep(pause)
-        waited += pause
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        sleep(seconds)
+        waited += seconds
+        seconds = min(seconds * 1.5, _LONGEST_PAUSE)
         if (found := look()) is not None:
             return found

@@ -236,7 +236,9 @@ class Backend(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # A thread that was left behind may be in the middle of something, which would have to be waited for.
+        if kind is not StoppedAtOnce:
+            self.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,10 @@ class SupportsTrial(Protocol):
         ...
 
 
+class StoppedAtOnce(KeyboardInterrupt):
+    """A run ends by a second ctrl-C: who hears of it waits for nobody any more."""
+
+
 class Executor(ABC):
     """Runs callables somewhere else, or here."""
 
@@ -324,7 +330,7 @@ class Executor(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what was submitted, unless *kind* is given: then cancel what has not started."""
+        """Wait for what was submitted; with a *kind*, cancel what has not begun; for `StoppedAtOnce` do not wait."""
 
     @abstractmethod
     def submit(self, function: Callable[..., object], /, *args: object) -> Future[object]:

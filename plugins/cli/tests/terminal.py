@@ -13,10 +13,12 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -109,20 +111,27 @@ class Terminal:
         out = _all_of(master)
         return Done(process.wait(60), out)
 
-    def interrupt(self, marker: str, *arguments: str) -> Done:
-        """Run the command with pipes, and press ctrl-C once it has printed a line with *marker*."""
+    def interrupt(self, marker: str, *arguments: str, again: str = "") -> Done:
+        """Run the command with pipes, and press ctrl-C once it has printed a line with *marker*.
+
+        If it is to be pressed *again*, that happens once there is an error with this text.
+        """
         process = self.start(*arguments)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        with process:
-            seen = b""
-            while marker.encode() not in seen:
-                line = process.stdout.readline()
-                assert line, process.stderr.read().decode()
-                seen += line
+        # Whatever is not said as it should be, nobody waits for it for ever.
+        end = threading.Timer(60, process.kill)
+        end.start()
+        try:
+            seen = _read_until(marker, process.stdout, process)
             process.send_signal(signal.SIGINT)
-            seen += process.stdout.read()
-            return Done(process.wait(60), seen.decode(), process.stderr.read().decode())
+            told = b""
+            if again:
+                told = _read_until(again, process.stderr, process)
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+        finally:
+            end.cancel()
+            process.kill()
+        return Done(process.returncode, (seen + out).decode(), (told + err).decode())
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the command with pipes."""
@@ -147,6 +156,16 @@ def _modules_left_alone() -> Iterator[None]:
     for name in set(sys.modules) - before:
         if "pytest-of-" in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def _read_until(marker: str, stream: IO[bytes] | None, process: subprocess.Popen[bytes]) -> bytes:
+    assert stream is not None
+    seen = b""
+    while marker.encode() not in seen:
+        line = stream.readline()
+        assert line, (seen, process.communicate())
+        seen += line
+    return seen
 
 
 def _text(stream: io.TextIOWrapper) -> str:

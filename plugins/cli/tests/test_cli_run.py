@@ -81,7 +81,7 @@ signal.signal(signal.SIGINT, hear)
 def waits():
     # The engine must be waiting too: a thread that is just being started is not known to its executor yet.
     main = threading.main_thread().ident
-    while sys._current_frames()[main].f_code.co_name != "_next_done":
+    while sys._current_frames()[main].f_code.co_name != "next_done":
         pass
     print("now it waits", flush=True)
     return asked.wait(50)
@@ -321,6 +321,36 @@ def test_a_task_that_ended_well_while_ctrl_c_was_handled_stays_successful(termin
     told = json.loads(terminal.call("show", "last", "--json").out)
     assert (done.code, told["state"]) == (130, "Cancelled")
     assert [state["type"] for state in told["tasks"][0]["states"]] == ["Running", "Success"]
+
+
+NEVER_ENDS = """
+import concurrent.futures, time
+from strongroom import Flow, task
+
+@task
+def never_ends():
+    # Python itself would wait for such a thread.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(time.sleep, 300)
+        print("now it waits", flush=True)
+
+with Flow("waits") as flow:
+    never_ends()
+"""
+
+
+def test_a_second_ctrl_c_ends_it_at_once_although_a_thread_goes_on(terminal: Terminal) -> None:
+    terminal.write("waits.py", NEVER_ENDS)
+
+    done = terminal.interrupt("now it waits", "run", "waits.py", "--executor", "threads", again="press it again")
+
+    assert done.code == 130
+    waiting, cancelled = done.err.splitlines()
+    assert waiting == "ctrl-C: waiting for the end of never_ends; press it again to stop at once"
+    assert re.fullmatch(r"strongroom: run [0-9a-f]{32} was cancelled; 0 of 1 tasks had finished", cancelled)
+    told = json.loads(terminal.call("show", "last", "--json").out)
+    assert (told["state"], [task["state"] for task in told["tasks"]]) == ("Cancelled", ["Cancelled"])
+    assert terminal.call("verify", "last").code == 0
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_run(terminal: Terminal) -> None:

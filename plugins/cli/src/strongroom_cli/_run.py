@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from strongroom import SyncExecutor, ThreadExecutor
+from strongroom.abc import StoppedAtOnce
 from strongroom.errors import MissingPluginError
 from strongroom.project import Project
 from strongroom_cli._errors import FAILED, INTERRUPTED, CommandError
@@ -22,7 +25,7 @@ from strongroom_cli._watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from typing import TypeAlias
+    from typing import NoReturn, TypeAlias
 
     from strongroom import Backend, Executor, Flow, State
 
@@ -103,8 +106,10 @@ def _run(flow: Flow, start: Callable[[Backend], State], project: Project, output
         try:
             with _watched(project, watch), _shown(watch, output):
                 state = start(backend)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as exc:
             _say_cancelled(watch)
+            if isinstance(exc.__context__, StoppedAtOnce):
+                _leave()
             raise SystemExit(INTERRUPTED) from None
     return Summary(flow, state, watch, backend.traffic(watch.run_id or ""))
 
@@ -127,6 +132,15 @@ def _shown(watch: Watch, output: Output | None) -> contextlib.AbstractContextMan
 
     # Not what rich takes for a terminal: colours can be forced into a pipe, a display would be a mess there.
     return _progress.drawn(watch, output.console) if sys.stdout.isatty() else _progress.told(watch)
+
+
+def _leave() -> NoReturn:
+    """End this process, whatever threads of the user's go on: Python would wait for some of them."""
+    # What was printed may wait for a reader who does not read.
+    printing = threading.Thread(target=sys.stdout.flush, daemon=True)
+    printing.start()
+    printing.join(0.5)
+    os._exit(INTERRUPTED)
 
 
 def _say_cancelled(watch: Watch) -> None:
