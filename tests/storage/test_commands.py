@@ -107,6 +107,21 @@ def test_what_a_run_has_left_is_read_listed_verified_and_collected(server: serve
     assert told("store", "verify", "runs")["records"] == 1
 
 
+def test_many_records_are_verified_at_once_and_told_in_order(server: servers.Server, where: Any) -> None:  # noqa: ANN401
+    set_up(where)
+    store = Project.open().store()
+    for number in range(20):
+        store.write(number, f"many/{number:02}")
+    with store._storage.create("many/20") as file:
+        file.write(b"no record")
+
+    found = list(Project.open().store().verify("many"))
+
+    assert sorted(each.key for each in found) == [f"many/{number:02}" for number in range(21)]
+    assert [each.key for each in found] == [entry.key for entry in store.list("many")]
+    assert [each.key for each in found if each.problem is not None] == ["many/20"]
+
+
 def test_wrong_credentials_are_said_in_one_line(server: servers.Server) -> None:
     if server.stranger is None:
         pytest.skip("this server asks for no credentials")

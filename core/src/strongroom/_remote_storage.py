@@ -76,6 +76,8 @@ class RemoteStorage:
         self._keeps_connection = bool(self._kinds & _ONE_CONNECTION)
         self._local = threading.local()
         self._shared: Any = None
+        # Each of these may be a connection, of which a server does not give many to one client.
+        self.at_once = 4 if self._keeps_connection else 8
         # The libraries of object stores have tried again and again themselves before they raise.
         self.attempts = 2 if self._kinds & _OBJECT_STORES else 4
         self.patience = PATIENCE

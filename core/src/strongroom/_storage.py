@@ -41,6 +41,11 @@ class Storage(Protocol):
         """What `open_storage` takes to open this storage again; never with credentials."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many records are read at once in less time than one after the other, at most."""
+        ...
+
     def locate(self, key: str) -> str:
         """The place of *key* as a person would look it up."""
         ...
