@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
-from strongroom import Flow, Parameter, context
+from strongroom import Flow, Parameter, cancel_run, context
 
 from .leaky_parts import a_task, says_of_success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from strongroom import Backend
+
     from .surfaces import Told
 
-__all__ = ["dies", "down"]
+__all__ = ["cancelled", "dies", "down"]
 
 
 def dies(told: Told, *, for_good: bool = True) -> tuple[Flow, Mapping[str, object]]:
@@ -65,3 +68,22 @@ def down(told: Told) -> tuple[Flow, Mapping[str, object]]:
         x = a_task(says, name="says", state_handlers=[says_of_success(message)])(Parameter("x"))
         a_task(falls, name="falls")(x)
     return flow, {"x": told["parameter while the backend is down"]}
+
+
+def cancelled(told: Told, backend: Backend) -> tuple[Flow, Mapping[str, object]]:
+    """A run that another thread cancels while it goes on."""
+
+    def says(x: object) -> object:
+        threading.Thread(target=cancel_run, args=(context.run_id,), kwargs={"backend": backend}, daemon=True).start()
+        return x
+
+    def waits(x: object) -> object:
+        time.sleep(0.05)
+        return x
+
+    with Flow("is cancelled") as flow:
+        message = told.text("state message in a run that is cancelled")
+        x = a_task(says, name="says", state_handlers=[says_of_success(message)])(Parameter("x"))
+        for _ in range(400):
+            x = a_task(waits, name="waits")(x)
+    return flow, {"x": told["parameter of a run that is cancelled"]}

@@ -64,6 +64,7 @@ SURFACES: Mapping[str, Surface] = dict(
                 parameter, in a list
                 parameter, default
                 parameter of a run that is killed
+                parameter of a run that is cancelled
                 parameter while the backend is down
                 result kept in the document
                 result of a mapped child kept in the document
@@ -80,6 +81,7 @@ SURFACES: Mapping[str, Surface] = dict(
                 state message
                 state message of a cache hit
                 state message in a run that is killed
+                state message in a run that is cancelled
                 state message while the backend is down
                 state message of a plugin
                 exception, note

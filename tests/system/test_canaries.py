@@ -7,18 +7,23 @@ That a secret is not found would be worth nothing if the scanner were blind, or 
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import pickle
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from strongroom import Backend, Envelope, Flow, Keyring, Parameter, context
+from strongroom import Backend, Envelope, Flow, Keyring, Parameter, _running, context
+from strongroom._leases import open_leases
 from strongroom._policy import FIELDS, allowed
 from strongroom.documents import Disposition
 from strongroom.errors import BackendUnavailableError
@@ -26,12 +31,13 @@ from strongroom.project import Project
 
 from . import databases
 from .canaries import KINDS, SHORT_TEXTS, Canary, make
-from .leaky_ends import down
+from .leaky_ends import cancelled, down
 from .leaky_flows import flows
 from .leaky_parts import Plugin, a_task
 from .scanner import Finding, Scanner
 from .seals import is_open, seal_nothing
 from .surfaces import ROUNDS, SURFACES, Told, pairs
+from .test_hostile_commands import Called
 
 Pair = tuple[str, str]
 
@@ -83,6 +89,7 @@ class Ran:
                     run_without_backend(told, backend, executor)
             if with_trouble:
                 self._die()
+                self._be_cancelled(backend)
             self.types = {document.type for run in backend.runs(limit=10_000) for document in backend.read(run)}
             self.while_open = look(home / "results" / "while open")
         self.afterwards = look(home / "results" / "afterwards")
@@ -90,6 +97,9 @@ class Ran:
 
     def _run(self, told: Told, backend: Backend, executor: str, project: Project, folder: Path) -> None:
         project.plugins.add("leaky", Plugin(told))
+        # Whoever runs a task with this tag holds a lease for it.
+        settings = Path("strongroom.toml")
+        settings.write_text(f"[limits]\n{json.dumps(told.text('tag'), ensure_ascii=False)} = 1\n")
         try:
             with context({told.text("context key"): told["context value"]}):
                 for flow, parameters in flows(told, folder):
@@ -99,6 +109,7 @@ class Ran:
                         flow.resume(backend.runs(limit=1)[0], backend=backend)
         finally:
             project.plugins.remove("leaky")
+            settings.unlink()
 
     def _die(self) -> None:
         seal = "open" if is_open() else "sealed"
@@ -111,9 +122,21 @@ class Ran:
         )
         assert done.stdout.split() == [b"9", b"0"] * len(self.told), done.stderr.decode()
 
+    def _be_cancelled(self, backend: Backend) -> None:
+        """Cancel a run of each round from outside, and let the doctor look at all that is there."""
+        with pytest.MonkeyPatch.context() as patch:
+            # What a run hears of is asked for three times in this time.
+            patch.setattr(_running, "open_leases", partial(open_leases, seconds=0.2))
+            for told in self.told:
+                flow, parameters = cancelled(told, backend)
+                with pytest.raises(KeyboardInterrupt):
+                    flow.run(parameters, backend=backend)
+            assert "a canary was written, read back and undone" in Called(["doctor", "--json"], None, patch).out
+
     @property
     def found(self) -> list[Finding]:
-        scanner = Scanner({f"{surface} ({kind})": secret for (surface, kind), secret in self.secrets.items()})
+        secrets = {f"{surface} ({kind})": secret for (surface, kind), secret in self.secrets.items()}
+        scanner = Scanner({**secrets, "a key": _key_of(self.home)})
         return [
             finding
             for seen in (self.while_open, self.afterwards)
@@ -124,6 +147,12 @@ class Ran:
     def found_pairs(self) -> set[Pair]:
         found = {finding.canary for finding in self.found}
         return {(surface, kind) for surface, kind in self.secrets if f"{surface} ({kind})" in found}
+
+
+def _key_of(home: Path) -> bytes:
+    """The one key of a home, which nobody but its owner has."""
+    (entry,) = tomllib.loads((home / "keyring.toml").read_text())["keys"].values()
+    return base64.b64decode(entry["secret"])
 
 
 def run_without_backend(told: Told, backend: Backend, executor: str) -> None:
