@@ -33,7 +33,7 @@ def cpu_seconds(tasks: int, folder: Path) -> float:
     for number in range(tasks):
         for sequence in range(_DOCUMENTS_PER_TASK):
             sealed = keyring.seal(bytes(_SEALED), bind("floor", number, sequence))
-            head = keyring.link(head, sealed, number, sequence)
+            head = keyring.link(head, sealed)
             rows.append(("run", f"task-{number}", -1, sequence, sealed + head))
         if len(rows) >= _BATCH:
             _insert(database, rows)

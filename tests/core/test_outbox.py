@@ -267,7 +267,7 @@ def test_a_run_that_delivers_as_it_goes_is_not_stopped_by_what_waits_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outboxes = Outboxes(tmp_path, 1_000_000)
-    other = leave(outboxes, envelopes(1300, run_id="b" * 32), address="kept://elsewhere")
+    other = leave(outboxes, envelopes(1600, run_id="b" * 32), address="kept://elsewhere")
     assert box_module.size_of(outboxes.root) > 500_000
     backend = Kept()
 

@@ -77,8 +77,8 @@ class Slit:
         size = max(segment_size(self._most_bytes), needed)
         if not anyway and size_of(self._folder.parent) + size > self._most_bytes:
             return False
-        segment = Segment.create(self._folder / f"{self._next:08}", size)
-        segment.append(self._about, data)
+        segment = Segment.create(self._folder / f"{self._next:08}", size, self._about)
+        segment.append(data)
         self._next += 1
         self.close()
         self._segment = segment
@@ -154,7 +154,7 @@ class Box:
                 return []
             frames, self._taken = segment.waiting(_MOST)
             if frames or len(numbers) == 1 or not self._has_begun(numbers[1]):
-                return [_decoded(segment, _envelope, frame) for frame in frames]
+                return _decoded(segment, _envelope, frames)
             if self.is_torn:
                 raise OutboxDamagedError(str(segment.path), "a crash of the machine tore it, and more follows")
             self._segment = None
@@ -178,7 +178,7 @@ class Box:
                 if len(numbers) > 1:
                     raise OutboxDamagedError(str(path), "it is empty")
                 return None
-            self.about = _decoded(segment, _about, first)
+            self.about = _decoded(segment, _about, [first])[0]
             self._segment = segment
         elif self._segment is not None and not self._is_left:
             self._segment.refresh()
@@ -189,7 +189,7 @@ class Box:
         segment = Segment.open(_path(self.folder, number))
         if segment is None:
             return False
-        has_begun = segment.first() is not None
+        has_begun = segment.holds_more
         segment.close()
         return has_begun
 
@@ -251,7 +251,7 @@ class Contents:
         segment.check()
         (_, first), *rest = (*segment.frames(), (0, b""))
         if first:
-            self.about = _decoded(segment, _about, first)
+            self.about = _decoded(segment, _about, [first])[0]
         for end, frame in rest[:-1]:
             self.documents += end > segment.delivered
             self._newest = frame
@@ -285,9 +285,9 @@ def _numbers(folder: Path) -> list[int]:
         return []
 
 
-def _decoded(segment: Segment, decoder: msgspec.msgpack.Decoder[T], frame: bytes) -> T:
+def _decoded(segment: Segment, decoder: msgspec.msgpack.Decoder[T], frames: list[bytes]) -> list[T]:
     try:
-        return decoder.decode(frame)
+        return list(map(decoder.decode, frames))
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise OutboxDamagedError(str(segment.path), "it holds something else than documents") from None
 

@@ -7,7 +7,7 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -33,14 +33,8 @@ _NAMES_AT_ONCE = 1024
 _EMPTY: tuple[dict[str, Any], ...] = ({"kind": ""}, {"message": ""}, {"notes": ()}, {"frames": ()})
 
 
-class Disposed(NamedTuple):
-    """A document as it may leave."""
-
-    document: Document
-    task: str
-    """What stands in the column of the task."""
-    name: str
-    shown: dict[str, object]
+# The document as it may leave, what stands in the columns of its task and its name, and what is shown beside.
+Disposed: TypeAlias = "tuple[Document, str, str, dict[str, object]]"
 
 
 def show(shown: dict[str, object]) -> str:
@@ -55,6 +49,7 @@ class Disposing:
         self._keyring = keyring
         self._plugins = plugins
         self._names = {field: policy[field] is Disposition.TOKEN for field in NAMES}
+        self._has_tokens = any(self._names.values())
         self._drops = {kind: tuple(_dropped(kind, policy)) for kind in DISPOSITIONS}
         self._shows = {kind: tuple(_shown(kind, policy)) for kind in DISPOSITIONS}
         self._error_drops: dict[str, Any] = {}
@@ -71,14 +66,18 @@ class Disposing:
 
     def __call__(self, document: Document) -> Disposed:
         """*document* without what may not leave, and what may be seen of it."""
-        if self._plugins.masks:
+        masks = self._plugins.masks
+        if masks:
             document = masked_document(document, self._plugins.mask)
         shown: dict[str, object] = {}
         # Most states have nothing that is dropped or shown, and two are written down for each task.
-        if type(document) not in self._untouched or (isinstance(document, StateDocument) and document.error):
+        if type(document) not in self._untouched or getattr(document, "error", None) is not None:
             document = self._without(document)
             shown = self._shown(document)
-        return Disposed(document, self._column("task", document.task), self._column("name", document.name), shown)
+        task, name = document.task, document.name
+        if masks or self._has_tokens:
+            task, name = self._column("task", task), self._column("name", name)
+        return document, task, name, shown
 
     def _shown(self, document: Document) -> dict[str, object]:
         shown: dict[str, object] = {}

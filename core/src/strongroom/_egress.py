@@ -64,7 +64,6 @@ class Gate:
         self._plugins = plugins
         self._put = put
         self._disposing = Disposing(policy, keyring, plugins)
-        self._is_default = not policy.changes
 
     def send(self, document: Document) -> None:
         """Let *document* out: in clear what may be seen, everything else sealed.
@@ -76,14 +75,11 @@ class Gate:
         plan = _PLANS[document.kind]
         run_id, task, map_index, sequence, name, type_, at, run_count = plan.clear(document)
         true: tuple[str, str] | None = None
-        shown: dict[str, object] = {}
         try:
-            # By default nothing but the class of an error is to be disposed of.
-            if not self._is_default or self._plugins.masks or getattr(document, "error", None) is not None:
-                document, shown_task, shown_name, shown = self._dispose(document)
-                if shown_task != task or shown_name != name:
-                    true = (task, name)
-                    task, name = shown_task, shown_name
+            document, shown_task, shown_name, shown = self._dispose(document)
+            if shown_task != task or shown_name != name:
+                true = (task, name)
+                task, name = shown_task, shown_name
             if error_id := getattr(document, "error_id", ""):
                 shown["error_id"] = error_id
             # Bound like a column, so that nobody can show anything else.

@@ -11,7 +11,7 @@ from strongroom import hookspecs
 from strongroom.errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     Implementation: TypeAlias = tuple[str, Callable[..., object]]
 
@@ -29,7 +29,8 @@ class Hooks:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._manager.hook.strongroom_register.call_historic(kwargs={"register": register})
-        self._in_turn: dict[str, tuple[Implementation, ...]] = {}
+        self.in_turn: Mapping[str, tuple[Implementation, ...]] = _InTurn(self._manager)
+        """By hook, the plugins that implement it and their functions, in pluggy's order, which is the last first."""
 
     def add(self, name: str, plugin: object, accept: Callable[[], None]) -> None:
         """Use *plugin*, unless it raises, or *accept* does, which is asked once it has registered itself."""
@@ -62,20 +63,9 @@ class Hooks:
         answer: object = getattr(self._manager.hook, hook)(**arguments)
         return answer
 
-    def in_turn(self, hook: str) -> tuple[Implementation, ...]:
-        """The plugins that implement *hook* and their functions, in pluggy's order, which is the last first."""
-        known = self._in_turn
-        # Asked for several times for each document, and pluggy makes new lists each time.
-        if hook not in known:
-            caller = getattr(self._manager.hook, hook)
-            known[hook] = tuple(
-                (each.plugin_name, _by_place(each, caller.spec.argnames)) for each in reversed(caller.get_hookimpls())
-            )
-        return known[hook]
-
     def _forget(self) -> None:
         # A new one: somebody may be about to put into the old one what was true before.
-        self._in_turn = {}
+        self.in_turn = _InTurn(self._manager)
 
     def _check(self, plugin: object) -> None:
         """Refuse what pluggy accepts and then never calls, or what cannot be called one by one."""
@@ -86,6 +76,21 @@ class Hooks:
                     raise PluginError(f"its function {name} is not a hook: mark it with strongroom.hookimpl")
                 if name in _ONE_BY_ONE and (options["wrapper"] or options["hookwrapper"]):
                     raise PluginError(f"its hook {name} must not be a wrapper")
+
+
+class _InTurn(dict[str, tuple["Implementation", ...]]):
+    """What is asked for several times for each document, and of which pluggy makes new lists each time."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        super().__init__()
+        self._manager = manager
+
+    def __missing__(self, hook: str) -> tuple[Implementation, ...]:
+        caller = getattr(self._manager.hook, hook)
+        self[hook] = tuple(
+            (each.plugin_name, _by_place(each, caller.spec.argnames)) for each in reversed(caller.get_hookimpls())
+        )
+        return self[hook]
 
 
 def _by_place(implementation: pluggy.HookImpl, offered: tuple[str, ...]) -> Callable[..., object]:

@@ -1,34 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which document follows which in the record of a run, and is one of them missing?
 
-Behind the sealed bytes of each envelope stands a keyed tag over the tag before it and all of the envelope. There is one
-chain per run, in the order in which the documents left, whatever task they are of.
+Behind the sealed bytes of each envelope stands a keyed tag over the tag before it and these bytes. They are bound to
+all that stands beside them, so that the tag is for the whole envelope once they open. There is one chain per run, in
+the order in which the documents left, whatever task they are of.
 """
 
 from __future__ import annotations
 
 import hmac
-import operator
 import threading
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from strongroom.abc import Envelope
 from strongroom.errors import SealError
 from strongroom.keyring import LINK_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from strongroom.abc import Envelope
     from strongroom.keyring import Keyring
 
 __all__ = ["Chain", "Links", "unlinked"]
 
-# What stands beside the sealed bytes.
-_columns: Callable[[Envelope], tuple[str | int, ...]] = operator.attrgetter(
-    *(field for field in Envelope.__struct_fields__ if field != "sealed")
-)
 _FIRST = bytes(LINK_SIZE)
 
 
@@ -47,7 +43,7 @@ class Links:
         """Let *envelope* follow what was put before it."""
         # Handing it on belongs to it: the order on the way has to be that of the tags.
         with self._lock:
-            tag = self._keyring.link(self.head, envelope.sealed, *_columns(envelope))
+            tag = self._keyring.link(self.head, envelope.sealed)
             self._put(_with_sealed(envelope, envelope.sealed + tag))
             self.head = tag
 
@@ -65,8 +61,8 @@ class Chain:
         bare = unlinked(envelope)
         tag = envelope.sealed[len(bare.sealed) :]
         try:
-            expected = self._keyring.link(self.head, bare.sealed, *_columns(bare))
-        except (SealError, ValueError, OverflowError):
+            expected = self._keyring.link(self.head, bare.sealed)
+        except (SealError, ValueError):
             expected = b""
         self.head = tag
         return hmac.compare_digest(expected, tag)

@@ -34,6 +34,8 @@ def masked_document(document: Document, mask: Mask) -> Document:
         found = _masked_state(document, mask)
     else:
         return document
+    if not found:
+        return document
     changed = {field: value for field, value in found.items() if value != getattr(document, field)}
     if not changed:
         return document

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
     from pathlib import Path
 
+    from strongroom._hooks import Implementation
     from strongroom.abc import Backend, Codec, Executor, KeySource, ResultHandler, Serializer
 
 __all__ = ["PluginInfo", "Plugins", "entry_points", "installed_plugins"]
@@ -234,8 +235,7 @@ class Plugins:
 
     def outgoing(self, document: T) -> T:
         """*document* as the plugins leave it. Whatever an implementation raises is passed on: it vetoes."""
-        self.load_all()
-        for _, look in self._hooks.in_turn("strongroom_outgoing"):
+        for _, look in self._in_turn("strongroom_outgoing"):
             changed = look(document)
             document = document if changed is None else cast("T", changed)
         return document
@@ -248,8 +248,7 @@ class Plugins:
     @property
     def masks(self) -> bool:
         """True if a plugin blots out what is secret in texts."""
-        self.load_all()
-        return bool(self._hooks.in_turn("strongroom_mask"))
+        return bool(self._in_turn("strongroom_mask"))
 
     def mask(self, text: str, name: str = "") -> str:
         """*text* as the plugins leave it. Whatever an implementation raises is passed on: the text may not leave.
@@ -258,8 +257,7 @@ class Plugins:
         """
         if not text:
             return text
-        self.load_all()
-        for plugin, look in self._hooks.in_turn("strongroom_mask"):
+        for plugin, look in self._in_turn("strongroom_mask"):
             masked = look(text, name)
             if not isinstance(masked, str):
                 raise PluginError(f"the plugin {plugin!r} masked a text with something else")
@@ -268,16 +266,20 @@ class Plugins:
 
     def state_changed(self, subject: object, old: object, new: object) -> None:
         """Tell the plugins that *subject* went from *old* to *new*."""
-        self._notify("strongroom_state_changed", subject=subject, old=old, new=new)
+        if self._in_turn("strongroom_state_changed"):
+            self._notify("strongroom_state_changed", subject=subject, old=old, new=new)
 
     def result_written(self, receipt: object) -> None:
         """Tell the plugins that a result was written."""
-        self._notify("strongroom_result_written", receipt=receipt)
+        if self._in_turn("strongroom_result_written"):
+            self._notify("strongroom_result_written", receipt=receipt)
+
+    def _in_turn(self, hook: str) -> tuple[Implementation, ...]:
+        if not self._all_loaded:
+            self.load_all()
+        return self._hooks.in_turn[hook]
 
     def _notify(self, hook: str, **news: object) -> None:
-        self.load_all()
-        if not self._hooks.in_turn(hook):
-            return
         try:
             self._hooks.call(hook, **news)
         except Exception as exc:  # a plugin's own code: who is only told of something has no say in it

@@ -17,6 +17,7 @@ The mark moves after the bytes, so that whoever reads up to it finds whole frame
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -58,8 +59,8 @@ class Segment:
         self.written = int.from_bytes(self._bytes[_WRITTEN], "little")
 
     @classmethod
-    def create(cls, path: Path, size: int) -> Segment:
-        """A new file with room for frames up to *size* bytes in all, which only its owner can read.
+    def create(cls, path: Path, size: int, first: bytes) -> Segment:
+        """A new file of *size* bytes with the frame *first*, which only its owner can read.
 
         Raises:
             OSError: there is no room for it on the disk.
@@ -77,9 +78,11 @@ class Segment:
         for mark in (_WRITTEN, _DURABLE, _DELIVERED):
             mapped[mark] = _START.to_bytes(8, "little")
         mapped[_BOOT] = _boot_id()
+        segment = cls(path, mapped)
+        segment.append(first)
         # Last, so that a file that has it has the rest.
         mapped[: len(_MAGIC)] = _MAGIC
-        return cls(path, mapped)
+        return segment
 
     @classmethod
     def open(cls, path: Path) -> Segment | None:
@@ -103,27 +106,32 @@ class Segment:
             raise OutboxDamagedError(str(path), "it is no file of an outbox, or its beginning was changed")
         return segment
 
-    def append(self, *frames: bytes) -> bool:
-        """Add *frames*, all or none; False if there is no room. Only a crash of the machine can take them then."""
-        data = b"".join([part for frame in frames for part in (_HEAD.pack(len(frame), crc32(frame, _SEED)), frame)])
-        start = self.written
-        end = start + len(data)
-        mapped = self._bytes
+    def append(self, frame: bytes) -> bool:
+        """Add *frame*; False if there is no room. Only a crash of the machine can take it then."""
+        mapped, start = self._bytes, self.written
+        body = start + _HEAD.size
+        end = body + len(frame)
         if end > len(mapped):
             return False
-        mapped[start:end] = data
+        _HEAD.pack_into(mapped, start, len(frame), crc32(frame, _SEED))
+        mapped[body:end] = frame
         mapped[_WRITTEN] = end.to_bytes(8, "little")
         self.written = end
         return True
 
     def first(self) -> bytes | None:
-        """The first frame, which says whose the others are, and counts as delivered; None if it is not there yet."""
+        """The first frame, which says whose the others are, and counts as delivered; None if it is not whole."""
         frame = next(self.frames(), None)
         if frame is None:
             return None
         if self.delivered < frame[0]:
             self.deliver(frame[0])
         return frame[1]
+
+    @property
+    def holds_more(self) -> bool:
+        """True if anything was appended to the first frame."""
+        return any(end for end, _ in itertools.islice(self.frames(), 1, 2))
 
     def waiting(self, most: int) -> tuple[list[bytes], int]:
         """The next frames that are not delivered, at most *most*, and where they end; to be told to `deliver`."""

@@ -167,7 +167,7 @@ class SupportsDelete(Protocol):
         ...
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """One document as it leaves: clear columns and one sealed blob.
 
     ``(run_id, task, map_index, sequence)`` identifies it. The sealed blob is bound to all the other fields: whoever

@@ -185,8 +185,8 @@ class Keyring:
             raise SealError
         return key
 
-    def link(self, previous: bytes, sealed: bytes, *parts: str | int | bytes | None) -> bytes:
-        """A tag over the tag *previous*, what is *sealed* and *parts*, made with the key that sealed.
+    def link(self, previous: bytes, sealed: bytes) -> bytes:
+        """A tag over the tag *previous* and what is *sealed*, made with the key that sealed.
 
         Raises:
             SealError: that key is not here.
@@ -194,7 +194,7 @@ class Keyring:
         # Nearly always the primary: each document has a link.
         is_ours = sealed.startswith(self._prefix)
         key = self._primary if is_ours else self._find(sealed_with(sealed))
-        return blake3.blake3(bind("link", previous, sealed, *parts), key=key.subkey("link")).digest(LINK_SIZE)
+        return blake3.blake3(bind("link", previous, sealed), key=key.subkey("link")).digest(LINK_SIZE)
 
     def token(self, purpose: str, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that stand for *parts*: equal for equal parts, and telling nothing without the key."""

@@ -54,7 +54,7 @@ class SQLRows(Backend):
             self._insert(connection, [envelope])
             found = connection.execute(query).one()
             connection.rollback()
-        return self._checked(dict(zip(FIELDS, found, strict=True)), Envelope)
+        return self._checked(tuple(found), Envelope)
 
     def clock(self) -> float:
         """The time by the database's clock, which is the one that leases go by."""
@@ -98,7 +98,7 @@ class SQLRows(Backend):
         size = 0
         with self._transaction() as connection, connection.execute(query) as rows:
             for ordinal, *fields in rows:
-                envelope = self._checked(dict(zip(FIELDS, fields, strict=True)), Envelope)
+                envelope = self._checked(fields, Envelope)
                 page.append((ordinal, envelope))
                 size += len(envelope.sealed)
                 if size >= _PAGE_BYTES:
