@@ -6,6 +6,7 @@ Each run is a fork of this process, which has imported everything, so that hundr
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import json
 import os
@@ -25,6 +26,8 @@ from strongroom.project import Project
 
 LOG = Path("calls.log")
 COUNT = 20
+# What takes longer than that waits for ever; it says where.
+PATIENCE = 120.0
 INTERRUPTED = 130
 EXECUTORS = {signal.SIGKILL: ("sync", "sync", "sync", "threads"), signal.SIGINT: ("sync", "threads", "processes")}
 
@@ -82,6 +85,7 @@ def in_a_fork(function: object, *, stop_after: float | None = None, how: signal.
     """Call *function* in a fork and return its exit status; stopped so many seconds after its first task began."""
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
         try:
             function()  # type: ignore[operator]
             os._exit(0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import BinaryIO
 
-from strongroom import Flow, State, Task, task
+from strongroom import Flow, Serializer, State, Task, task
 
 # Longer than any test would wait for.
 LONG = 300.0
@@ -44,6 +45,25 @@ def is_told_about(x: int, seconds: float) -> int:
     return x + 1 + int(seconds * 0)
 
 
+class Slow(Serializer):
+    """Takes its time to write."""
+
+    id = "slow"
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        if "now" not in sys.argv:
+            sleeps.run(0, LONG)
+        sink.write(str(value).encode())
+
+    def load(self, source: BinaryIO) -> object:
+        return int(source.read())
+
+
+@task(result_serializer=Slow())
+def is_kept(x: int, seconds: float) -> int:
+    return x + 1 + int(seconds * 0)
+
+
 def flow_of(stubborn: Task, seconds: float) -> Flow:
     """A flow that ends by itself only if it has no *seconds* to take."""
     with Flow("stubborn") as flow:
@@ -55,7 +75,13 @@ def flow_of(stubborn: Task, seconds: float) -> Flow:
 
 def main(executor: str, what: str, run_id: str = "", _now: str = "") -> None:
     """Run the flow, or resume the run and let it come to its end now."""
-    stubborn: Task = {"sleeps": sleeps, "cleans_up": cleans_up, "is_told_about": is_told_about}[what]
+    tasks: dict[str, Task] = {
+        "sleeps": sleeps,
+        "cleans_up": cleans_up,
+        "is_told_about": is_told_about,
+        "is_kept": is_kept,
+    }
+    stubborn = tasks[what]
     if run_id:
         state = flow_of(stubborn, 0.0).resume(run_id, executor=executor)
         raise SystemExit(0 if state.is_successful() else str(state))

@@ -47,7 +47,7 @@ def wait_for(text: str) -> None:
     ("executor", "what"),
     [
         ("sync", "cleans_up"),
-        ("sync", "is_told_about"),
+        ("sync", "is_kept"),
         ("threads", "sleeps"),
         ("threads", "is_told_about"),
         ("processes", "is_told_about"),
@@ -66,12 +66,13 @@ def test_the_second_one_ends_the_process_whatever_goes_on_there(executor: str, w
     _check_record(executor, what)
 
 
-def test_tasks_in_processes_are_stopped_by_the_first_one() -> None:
-    with started("processes", "sleeps") as process:
+@pytest.mark.parametrize(("executor", "what"), [("processes", "sleeps"), ("sync", "sleeps"), ("sync", "is_told_about")])
+def test_where_nobody_has_to_be_waited_for_the_first_one_is_enough(executor: str, what: str) -> None:
+    with started(executor, what) as process:
         process.send_signal(signal.SIGINT)
 
         assert process.wait(AT_ONCE) == INTERRUPTED
-    _check_record("processes", "sleeps")
+    _check_record(executor, what)
 
 
 def test_the_second_one_ends_a_run_whose_database_is_locked(isolated: Path) -> None:

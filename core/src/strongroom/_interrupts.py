@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
     from typing import Self
 
-__all__ = ["LISTEN", "CancelledElsewhere", "Comes", "Interrupts", "RunEnds"]
+__all__ = ["LISTEN", "CancelledElsewhere", "Comes", "Interrupts", "RunEnds", "pause"]
 
 _log = logging.getLogger("strongroom")
 
@@ -45,6 +45,11 @@ class CancelledElsewhere(KeyboardInterrupt):
 
 class RunEnds(BaseException):  # as KeyboardInterrupt, which is mostly why
     """The run is told to stop, so what a thread of it does is not finished, and nobody waits for it."""
+
+
+def pause(seconds: float) -> None:
+    """Do nothing, in a place into which a ctrl-C may come."""
+    time.sleep(seconds)
 
 
 class Comes(enum.Enum):
@@ -72,7 +77,7 @@ class Interrupts:
 
     def __init__(self, places: Mapping[CodeType, Comes] | None = None) -> None:
         self.is_pending = False
-        self.who: Callable[[], str] = str
+        self.who: Callable[[], str] = lambda: "what is being prepared"
         # A run inside of a task of another one hands on what came.
         self._places = {**(places or {}), Interrupts._come.__code__: Comes.NOW}
         self._before: Callable[[int, FrameType | None], object] | None = None
@@ -139,5 +144,5 @@ class Interrupts:
     def _tell(self) -> None:
         """Say, if the run is still there after a moment, what it waits for, and how not to wait."""
         time.sleep(_SILENCE)
-        if self._thread and not self._is_second and (self.is_pending or self._has_come) and (who := self.who()):
-            _log.warning("ctrl-C: waiting for the end of %s; press it again to stop at once", who)
+        if self._thread and not self._is_second and (self.is_pending or self._has_come):
+            _log.warning("ctrl-C: waiting for the end of %s; press it again to stop at once", self.who())

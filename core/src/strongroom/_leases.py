@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from strongroom._interrupts import pause
 from strongroom.abc import StoppedAtOnce, SupportsLeases
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Leases:
         """
         end = self.clock() + self._seconds + _PAUSE
         while (held := self.try_hold(name)) is None and self.clock() < end:
-            self._closing.wait(_PAUSE)
+            pause(_PAUSE)
         return held
 
     def listen(self, name: str, tell: Callable[[], object]) -> None:

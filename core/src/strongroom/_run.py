@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from strongroom._task import Task
     from strongroom.project import Project
 
-__all__ = ["Run"]
+__all__ = ["Run", "told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +153,8 @@ class Run:
         record: Callable[[State], None],
     ) -> State:
         """Let the state handlers see a change, write it down, tell the plugins; returns the state that it led to."""
-        for handler in (*handlers, *self.runner_handlers):
-            try:
-                new = _checked(handler(subject, old, new)) or new
-            except Signal as signal:
-                new = signal.state
-            except Exception as exc:  # the user's code: whatever it raises, nobody may take this for a success
-                if is_debugged():
-                    raise
-                # What we say ourselves holds no data.
-                why = f": {exc}" if isinstance(exc, DefinitionError) else ""
-                new = Failed(f"a state handler raised {type(exc).__name__}{why}", result=exc)
-                break
+        if handlers := (*handlers, *self.runner_handlers):
+            new = told(handlers, subject, old, new)
         try:
             record(new)
         except EgressError as exc:
@@ -174,6 +164,22 @@ class Run:
                 record(new)
         self.project.plugins.state_changed(subject, old, new)
         return new
+
+
+def told(handlers: Iterable[Callable[..., State | None]], subject: object, old: State, new: State) -> State:
+    """The state that comes of *new* when state handlers have seen it. A ctrl-C comes in here."""
+    for handler in handlers:
+        try:
+            new = _checked(handler(subject, old, new)) or new
+        except Signal as signal:
+            new = signal.state
+        except Exception as exc:  # the user's code: whatever it raises, nobody may take this for a success
+            if is_debugged():
+                raise
+            # What we say ourselves holds no data.
+            why = f": {exc}" if isinstance(exc, DefinitionError) else ""
+            return Failed(f"a state handler raised {type(exc).__name__}{why}", result=exc)
+    return new
 
 
 def _checked(answer: object) -> State | None:

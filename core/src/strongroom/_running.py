@@ -18,7 +18,7 @@ from strongroom._egress import Gate
 from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
 from strongroom._inputs import several
-from strongroom._interrupts import Comes, Interrupts
+from strongroom._interrupts import Comes, Interrupts, pause
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
@@ -26,8 +26,8 @@ from strongroom._outbox import open_outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder, SharedRecorder, linked
 from strongroom._resume import beginning, check_policy, deliver_first, read_record
-from strongroom._run import Run
-from strongroom._turn import pause
+from strongroom._run import Run, told
+from strongroom._task_runner import TaskRunner
 from strongroom.abc import StoppedAtOnce
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
@@ -74,13 +74,14 @@ def run(
     given = _parameters(flow, parameters)
     tasks = _check(flow, given, context)
     begin = _beginning(flow, tasks, task_states, start_tasks)
-    project = Project.open()
-    policy = project.policy
-    _say_what_is_loosened(policy)
-    with _plainly(), ExitStack() as stack:
+    with _interrupts() as interrupts, ExitStack() as stack:
+        project = Project.open()
+        policy = project.policy
+        _say_what_is_loosened(policy)
         run_id = secrets.token_hex(16)
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=True))
-        opened = _opened(flow, project, backend, run_id, (given, context), policy=policy, leases=leases)
+        about = (project, backend, run_id, (given, context))
+        opened = _opened(flow, *about, interrupts=interrupts, policy=policy, leases=leases)
         outbox, run = stack.enter_context(opened)
         # Whatever does not allow the run says so before anything of it is recorded.
         runner = FlowRunner(flow, tasks, run, executor_of(executor, project.plugins.executor), begin=begin)
@@ -90,6 +91,7 @@ def run(
             # One that is killed in its first moments is to be found again; a backend that is down may not delay it.
             outbox.flush(_PATIENCE)
 
+        interrupts.check()
         return runner.run(flow.state_handlers, announce)
 
 
@@ -102,10 +104,10 @@ def resume(
     backend: Backend | None,
 ) -> State:
     """Go on with a run of *flow*: see `Flow.resume`."""
-    project = Project.open()
-    policy = project.policy
-    _say_what_is_loosened(policy)
-    with _plainly(), ExitStack() as stack:
+    with _interrupts() as interrupts, ExitStack() as stack:
+        project = Project.open()
+        policy = project.policy
+        _say_what_is_loosened(policy)
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
         deliver_first(project, backend, run_id)
         chain = project.chain()
@@ -117,10 +119,19 @@ def resume(
         _check_same(flow, run_id, record, tasks)
         about = (project, backend, run_id, (given, context))
         then = datetime.fromtimestamp(record.run.at / 1e6, UTC)
-        counted, head = record.sequences, chain.head
-        opened = _opened(flow, *about, policy=policy, leases=leases, sequences=counted, head=head, started=then)
+        opened = _opened(
+            flow,
+            *about,
+            interrupts=interrupts,
+            policy=policy,
+            leases=leases,
+            sequences=record.sequences,
+            head=chain.head,
+            started=then,
+        )
         _, run = stack.enter_context(opened)
         begin = beginning(flow, tasks, run, record)
+        interrupts.check()
         return FlowRunner(flow, tasks, run, executor_of(executor, project.plugins.executor), begin=begin).run(
             flow.state_handlers
         )
@@ -134,6 +145,7 @@ def _opened(
     run_id: str,
     given: tuple[Mapping[str, object], Mapping[str, object]],
     *,
+    interrupts: Interrupts,
     policy: Policy,
     leases: Leases | None,
     sequences: Mapping[tuple[str, int], int] | None = None,
@@ -143,7 +155,7 @@ def _opened(
     """What the tasks of a run share, *given* parameters and context; and a way to the backend, emptied at the end."""
     parameters, context = given
     way = open_outbox(backend, project.outbox, run_id)
-    with Interrupts(_places()) as interrupts, way as outbox, ExitStack() as stack:
+    with way as outbox, ExitStack() as stack:
         log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
         put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
         gate = Gate(project.keyring, project.plugins, put, policy)
@@ -169,11 +181,13 @@ def _opened(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Let a second ctrl-C be for the program what any other is: Python itself asks for the very class."""
+def _interrupts() -> Iterator[Interrupts]:
+    """From the first thing that is opened to the last that is closed, a ctrl-C comes only where it may."""
     try:
-        yield
+        with Interrupts(_places()) as interrupts:
+            yield interrupts
     except StoppedAtOnce as exc:
+        # For the program it is what any other is: Python itself asks for the very class.
         raise KeyboardInterrupt(str(exc)).with_traceback(exc.__traceback__) from None
 
 
@@ -182,7 +196,7 @@ def _places() -> Mapping[CodeType, Comes]:
     written = (Recorder.run, Recorder.state, Recorder.log, SharedRecorder.state, SharedRecorder.leave_others)
     return {
         **{each.__code__: Comes.AFTER_IT for each in written},
-        **{each.__code__: Comes.NOW for each in (call, FlowRunner.next_done, pause)},
+        **{each.__code__: Comes.NOW for each in (call, told, TaskRunner.ask_trigger, FlowRunner.next_done, pause)},
         # What is around a run is none of its: that may be a task of another run.
         **{each.__code__: Comes.LATER for each in (run, resume)},
     }

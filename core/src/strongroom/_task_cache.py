@@ -12,8 +12,8 @@ from strongroom._base_state import put
 from strongroom._cache_key import CacheKey
 from strongroom._cache_policies import IsolationLevel
 from strongroom._handlers import StoredHandler
-from strongroom._interrupts import RunEnds
-from strongroom._turn import leases_for, pause, wait_for_turn
+from strongroom._interrupts import RunEnds, pause
+from strongroom._turn import leases_for, wait_for_turn
 from strongroom.caching import duration_only, never_use
 from strongroom.documents import CacheInfo
 from strongroom.errors import HandlerError, NotFoundError, StrongroomError

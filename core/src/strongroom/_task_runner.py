@@ -152,7 +152,7 @@ class TaskRunner:
             self._check_skips,
             self._read_inputs,
             self._read_cache,
-            self._ask_trigger,
+            self.ask_trigger,
             self._check_mapping,
             self._take_turn,
             self._set_running,
@@ -249,7 +249,7 @@ class TaskRunner:
         except Exception as exc:  # validators are the user's code, and a lock manager may be
             return Failed(f"{type(exc).__name__} while the task waited for its turn", result=exc)
 
-    def _ask_trigger(self, state: State) -> State:
+    def ask_trigger(self, state: State) -> State:  # a ctrl-C comes in here
         if self._is_start:
             return state
         try:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom._cache_policies import CachePolicy, IsolationLevel
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from strongroom._run import Run
     from strongroom._task import Task
 
-__all__ = ["leases_for", "pause", "wait_for_turn"]
+__all__ = ["leases_for", "wait_for_turn"]
 
 T = TypeVar("T")
 
@@ -49,11 +48,6 @@ def leases_for(task: Task, run: Run, stack: ExitStack) -> Leases | None:
             "use one that offers leases, or configure a lock_manager"
         )
     return run.leases
-
-
-def pause(seconds: float) -> None:
-    """Do nothing; a ctrl-C comes in here."""
-    time.sleep(seconds)
 
 
 def wait_for_turn(
