@@ -119,7 +119,8 @@ def test_nothing_is_begun_when_nobody_asks_any_more() -> None:
             thread.join(PATIENCE)
 
     assert set(begun) <= {0, 1, 2}
-    assert threading.active_count() == before
+    # Threads of other tests may have ended meanwhile.
+    assert threading.active_count() <= before
 
 
 INTERRUPTED = """
