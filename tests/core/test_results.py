@@ -291,6 +291,28 @@ def test_a_long_record_is_written_although_python_starts_no_threads_any_more(mon
     assert len(sink.getvalue()) > 7 << 20
 
 
+def test_a_long_record_is_the_same_although_no_thread_could_be_started_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, refused = threading.Thread.start, list[threading.Thread]()
+
+    def refuse_once(thread: threading.Thread) -> None:
+        if not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    pieces = [bytes([number]) * (1 << 20) for number in range(7)]
+    disturbed, quiet = io.BytesIO(), io.BytesIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse_once)
+        _written(pieces, disturbed)
+    _written(pieces, quiet)
+
+    assert refused
+    assert disturbed.getvalue() == quiet.getvalue()
+
+
 def test_a_sink_that_fails_in_the_middle_of_a_long_record_leaves_no_thread_behind() -> None:
     class Full(io.BytesIO):
         def write(self, data: object, /) -> int:

@@ -19,7 +19,6 @@ import binascii
 import io
 import struct
 import sys
-from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 
@@ -129,6 +128,7 @@ class RecordWriter:
         self._counter = CountingWriter(self._write)
         self._size = len(line)
         self._helper: ThreadPoolExecutor | None = None
+        self._is_alone = False
         sink.write(line)
         self.payload = cast("BinaryIO", io.BufferedWriter(self._counter, _BUFFER))
 
@@ -168,12 +168,18 @@ class RecordWriter:
     def _hash_meanwhile(self, data: memoryview) -> Future[object] | None:
         from concurrent.futures import ThreadPoolExecutor
 
+        if self._is_alone:
+            return None
         if self._helper is None:
             self._helper = ThreadPoolExecutor(1, "strongroom-hash")
-        # A thread of the program may go on while Python is shutting down, and get no thread of its own any more.
-        with suppress(RuntimeError):
+        try:
             return self._helper.submit(self._hasher.update, data)
-        return None
+        except RuntimeError:
+            # The system may have no thread left, nor has Python while it shuts down. What was submitted is waiting all
+            # the same, and with the next thread that there is it would be hashed a second time: so there is none.
+            self._helper.shutdown(cancel_futures=True)
+            self._is_alone = True
+            return None
 
 
 def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
