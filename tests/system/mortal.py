@@ -8,14 +8,17 @@ import resource
 import secrets
 import signal
 import sys
+import threading
 
 from strongroom import Keyring, ResultStore
 from strongroom.errors import StrongroomError
 from strongroom.keyring import Key
 
-__all__ = ["KEY", "a_store", "value"]
+__all__ = ["KEY", "a_large_store", "a_store", "large", "value"]
 
 KEY = "reports/current"
+LARGE = 24 << 20
+"""So much that it is hashed by a second thread, and that a third one lets the disk begin before all is written."""
 
 
 def a_store(folder: str) -> ResultStore:
@@ -26,6 +29,19 @@ def a_store(folder: str) -> ResultStore:
 def value(number: int) -> list[object]:
     """A value that tells its number, and whether all of it is there."""
     return [number, "0123456789abcdef" * 6_000, number]
+
+
+def a_large_store(folder: str) -> ResultStore:
+    """The same, for what is large."""
+    return ResultStore(folder, serializer="json.bytes", keyring=Keyring([Key(bytes(32))]), allow=())
+
+
+def large(number: int) -> bytes:
+    """A large value that tells its number, and whether all of it is there."""
+    return bytes([number]) * LARGE
+
+
+SIZES = {"small": (a_store, value), "large": (a_large_store, large)}
 
 
 def write_for_ever(folder: str, start: str) -> None:
@@ -60,17 +76,39 @@ def replace_once(folder: str, number: str) -> None:
         print("acknowledged")  # noqa: T201
 
 
-def replace_in_forks(folder: str) -> None:
-    """For each number that is read, fork a process that stops, writes that version, and says how that went."""
-    store = a_store(folder)
+def die_while_syncing(when: int, *, after: bool) -> None:
+    """Let this process die before or after the disk is told to begin with a large record for that many times."""
+    fsync, seen = os.fsync, iter(range(1, 1000))
+
+    def deadly(descriptor: int) -> None:
+        deadly_now = threading.current_thread().name == "strongroom-sync" and next(seen) == when
+        if deadly_now and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+        if deadly_now:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = deadly  # type: ignore[assignment]  # nobody but us calls it
+
+
+def replace_in_forks(folder: str, size: str = "small") -> None:
+    """For each number that is read, fork a process that stops, writes that version, and says how that went.
+
+    After the number there may be at which of the syncs that are begun early it dies, and whether before or after it.
+    """
+    open_store, make = SIZES[size]
+    store = open_store(folder)
     # Whatever is imported late is imported now: a fork makes the calls of a commit and no others.
-    store.write(value(0), "warm/up")
+    store.write(make(0), "warm/up")
     for line in sys.stdin:
         pid = os.fork()
         if not pid:
             os.kill(os.getpid(), signal.SIGSTOP)
+            number, *dying = line.split()
+            if dying:
+                die_while_syncing(int(dying[0]), after=dying[1] == "after")
             try:
-                store.write(value(int(line)), KEY)
+                store.write(make(int(number)), KEY)
                 said = "acknowledged"
             except StrongroomError as error:
                 said = str(error)
@@ -84,22 +122,24 @@ def replace_in_forks(folder: str) -> None:
         os.write(1, b"dead\n")
 
 
-def replace_within_limits(folder: str, *limits: str) -> None:
+def replace_within_limits(folder: str, size: str, *limits: str) -> None:
     """Write version 1 where no file may have more than so many bytes; say which version is there then, and why."""
-    store = a_store(folder)
-    store.write(value(0), "warm/up")
+    open_store, make = SIZES[size]
+    store = open_store(folder)
+    store.write(make(0), "warm/up")
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in limits:
-        store.write(value(0), KEY)
+        store.write(make(0), KEY)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), most))
         try:
-            store.write(value(1), KEY)
+            store.write(make(1), KEY)
             said = "acknowledged"
         except StrongroomError as error:
             said = str(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-        found = store.read(KEY).result
-        print(found[0] if found in (value(0), value(1)) else "torn", said)  # type: ignore[index]  # noqa: T201
+        with store.read(KEY) as record:
+            found = record.result
+        print(found[0] if found in (make(0), make(1)) else "torn", said)  # type: ignore[index]  # noqa: T201
 
 
 if __name__ == "__main__":
