@@ -53,6 +53,7 @@ def cancel_run(
         BackendUnavailableError: trying again may help.
     """
     # What is only needed here would make every import of strongroom slower.
+    from strongroom._holders import left_here
     from strongroom._leases import open_leases
     from strongroom.project import Project
 
@@ -67,6 +68,7 @@ def cancel_run(
         if not (before := _last_state(project, backend, run_id)):
             raise UnknownRunError(run_id)
         running = project.keyring.lease("run", run_id)
+        leases.free(left_here(project.home, run_id))
         if _is_free(leases, running):
             raise _not_cancelled(run_id, f"nobody runs it; its last state is {before}")
         # The run itself holds this for a moment now and then, to ask whether somebody else does.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from strongroom._interrupts import pause
 from strongroom.abc import StoppedAtOnce, SupportsLeases
+from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ class Leases:
         self.clock = clock
         self._backend = backend
         self._holder = holder
-        self._seconds = seconds
+        self.seconds = seconds
         self._held: dict[Held, None] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -103,8 +104,8 @@ class Leases:
         if self._closing.is_set():
             raise RuntimeError("these leases were given back; open them again")
         # Counted from before the backend was asked: by its clock the lease cannot end earlier than by ours.
-        until = self.clock() + self._seconds
-        lease = self._backend.acquire(name, self._holder, seconds=self._seconds, slots=slots)
+        until = self.clock() + self.seconds
+        lease = self._backend.acquire(name, self._holder, seconds=self.seconds, slots=slots)
         if lease is None:
             return None
         held = Held(self, lease, until)
@@ -120,7 +121,7 @@ class Leases:
 
         None is the answer if somebody alive holds it.
         """
-        end = self.clock() + self._seconds + _PAUSE
+        end = self.clock() + self.seconds + _PAUSE
         while (held := self.try_hold(name)) is None and self.clock() < end:
             pause(_PAUSE)
         return held
@@ -131,6 +132,12 @@ class Leases:
         So two processes that share nothing but a backend can give each other a sign.
         """
         self._signal = name, tell
+
+    def free(self, lease: Lease | None) -> None:
+        """Give back what another holder had, who is gone; does nothing if it was lost."""
+        if lease is not None:
+            with contextlib.suppress(BackendError):  # then it ends by itself
+                self._backend.release(lease)
 
     def release(self, held: Held) -> None:
         """Give *held* back, if that was not done before."""
@@ -153,7 +160,7 @@ class Leases:
             self.release(held)
 
     def _renew_all(self) -> None:
-        while not self._closing.wait(self._seconds / _BEATS):
+        while not self._closing.wait(self.seconds / _BEATS):
             with self._lock:
                 all_held = [held for held in self._held if not held._lost.is_set()]  # noqa: SLF001  # ours
             for held in all_held:
@@ -165,7 +172,7 @@ class Leases:
             return
         name, tell = self._signal
         try:
-            lease = self._backend.acquire(name, self._holder, seconds=self._seconds)
+            lease = self._backend.acquire(name, self._holder, seconds=self.seconds)
             if lease is not None:
                 self._backend.release(lease)
         except Exception:  # a backend is a plugin: whatever it raises, that is no sign
@@ -175,9 +182,9 @@ class Leases:
             tell()
 
     def _renew(self, held: Held) -> None:
-        until = self.clock() + self._seconds
+        until = self.clock() + self.seconds
         try:
-            renewed = self._backend.renew(held.lease, seconds=self._seconds)
+            renewed = self._backend.renew(held.lease, seconds=self.seconds)
         except Exception:  # a backend is a plugin: whatever it raises, nobody knows; time will tell
             return
         with self._lock:

@@ -7,7 +7,7 @@ import copy
 import logging
 import secrets
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,11 +17,13 @@ from strongroom._call import call
 from strongroom._egress import Gate
 from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
+from strongroom._holders import holding_here, left_here
 from strongroom._inputs import several
 from strongroom._interrupts import Comes, Interrupts, pause
 from strongroom._jobs import Beginning
 from strongroom._leases import open_leases
 from strongroom._logs import LogFile, LogPost, filtered, log_file, writing
+from strongroom._memory_backend import MemoryBackend
 from strongroom._outbox import open_outbox
 from strongroom._plain_json import not_plain_json
 from strongroom._recorder import Recorder, SharedRecorder, linked
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from strongroom._flow import Flow
-    from strongroom._leases import Leases
+    from strongroom._leases import Held, Leases
     from strongroom._outbox import Outbox, Straight
     from strongroom._policy import Policy
     from strongroom._resume import Record
@@ -305,11 +307,29 @@ def _backend_and_leases(
             stack.enter_context(leases)
             token = project.keyring.lease("run", run_id)
             try:
-                if (leases.try_hold(token) if is_new else leases.hold(token)) is None:
+                held = leases.try_hold(token) if is_new else _taken_over(project, leases, run_id, token)
+                if held is None:
                     raise NotResumableError(run_id, "it is running; wait for its end, or stop its process")
+                if backend.id != MemoryBackend.id:
+                    stack.enter_context(holding_here(project.home, run_id, held.lease))
             except BackendUnavailableError as exc:
                 # A backend that is down may not delay a new run.
                 if not is_new:
                     raise
                 _log.warning("the run %s could not be marked as running; do not resume it meanwhile: %s", run_id, exc)
         yield backend, leases
+
+
+def _taken_over(project: Project, leases: Leases, run_id: str, token: str) -> Held | None:
+    """The lease that says that the run goes on; None if somebody alive has it."""
+    leases.free(left_here(project.home, run_id))
+    held = leases.try_hold(token)
+    if held is None:
+        until = datetime.now().astimezone() + timedelta(seconds=leases.seconds)
+        _log.warning(
+            "the run %s is running elsewhere, or was killed just now: waiting until %s to know that nobody runs it",
+            run_id,
+            f"{until:%H:%M:%S}",
+        )
+        held = leases.hold(token)
+    return held
