@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import io
 import pickle
 import time
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import msgspec
 import pytest
 
 from strongroom import Codec, Serializer
@@ -361,7 +361,7 @@ class LooksAtTheEpochOnly(MemoryBackend):
 
 class ForgetsToRelease(MemoryBackend):
     def release(self, lease: Lease) -> None:
-        super().release(dataclasses.replace(lease, epoch=0))
+        super().release(msgspec.structs.replace(lease, epoch=0))
 
 
 class WorksWhenClosed(MemoryBackend):

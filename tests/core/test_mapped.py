@@ -327,7 +327,7 @@ def test_what_another_serializer_loaded_or_what_failed_does_not_count(store: Res
     failing = Fails()
     store.write(VALUE, KEY)
     read(store)
-    store._chain = replace(store._chain, serializer=failing)
+    store._reading._chain = replace(store._reading._chain, serializer=failing)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             read(store)

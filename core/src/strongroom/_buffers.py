@@ -129,17 +129,13 @@ def chunks(source: BinaryIO, size: int) -> Iterator[memoryview]:
         yield buffer[:count]
 
 
-def private_copy(source: BinaryIO, size: int, *, keep_in_memory: bool) -> tuple[BinaryIO, Iterable[bytes | memoryview]]:
+def private_copy(source: BinaryIO, size: int, *, keep_in_memory: bool) -> tuple[BinaryIO, Iterable[memoryview]]:
     """A file that nobody else can write to, and the *size* bytes of *source* that come into it, chunk by chunk.
 
     Each chunk is copied when it is asked for, and valid until the next one is; there are fewer bytes if *source* has no
     more. The file is anonymous memory if it is small or *keep_in_memory*, so that a value can be views of it; else a
     temporary file without a name. Seek to the start before reading.
     """
-    if isinstance(source, io.BytesIO) and not keep_in_memory:
-        # It is in our memory already, and nobody writes to bytes: for a small record all the rest takes longer.
-        data = source.read(size)
-        return io.BytesIO(data), (data,)
     if keep_in_memory or size <= _IN_MEMORY:
         # Pages of its own, so that they go back to the system with the last view of them.
         memory = memoryview(bytearray(size) if size < CHUNK else mmap.mmap(-1, size))

@@ -7,7 +7,7 @@ somebody does. So a backend needs no more than leases, and sees no more than a t
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from contextlib import ExitStack
@@ -61,7 +61,7 @@ def cancel_run(
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(project.open_backend())
-        leases = open_leases(backend, secrets.token_hex(16))
+        leases = open_leases(backend, os.urandom(16).hex())
         if leases is None:
             raise NotSupportedError("cancelling a run whose backend gives no leases", instead="stop its process")
         stack.enter_context(leases)

@@ -15,7 +15,6 @@ user gave a name of their own, and what runs have written of which the given rec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import msgspec
@@ -37,8 +36,7 @@ MARK = "garbage/mark"
 _OF_A_RUN = re.compile(r"runs/([0-9a-f]{32})/[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class RunReferences:
+class RunReferences(msgspec.Struct, frozen=True):
     """What one run refers to."""
 
     run_id: str
@@ -64,8 +62,7 @@ class References(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Garbage:
+class Garbage(msgspec.Struct, frozen=True):
     """One thing that is of no use any more."""
 
     key: str
@@ -75,8 +72,7 @@ class Garbage:
     """``unused``, ``expired`` or ``leftover``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """What a collection of garbage came to."""
 
     deleted: int

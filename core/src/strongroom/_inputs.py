@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
+
+import msgspec
 
 from strongroom._graph import current_graph
 from strongroom._task import Task
@@ -128,8 +129,7 @@ class Part(Task):
         return cast("Sequence[object]", whole)[index]
 
 
-@dataclass(frozen=True, slots=True)
-class unmapped:  # noqa: N801  # it reads as a word of the flow
+class unmapped(msgspec.Struct, frozen=True):  # noqa: N801  # it reads as a word of the flow
     """Wraps an input of `Task.map` that every run gets as a whole."""
 
     value: object

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import msgspec
 
-if TYPE_CHECKING:
-    from strongroom._chain import Chain
-    from strongroom._place import Where
-    from strongroom.abc import ResultHandler, Serializer
+from strongroom._chain import Chain
+from strongroom._place import Where
+from strongroom.abc import ResultHandler, Serializer
 
 __all__ = ["Keeping"]
 
 
-@dataclass(frozen=True, slots=True)
-class Keeping:
+class Keeping(msgspec.Struct, frozen=True):
     """What a flow says about the results of its tasks; None where it says nothing."""
 
     persist_result: bool | None = None

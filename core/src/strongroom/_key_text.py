@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from strongroom._keys import Key, KeySet
 from strongroom.errors import KeyringError
@@ -21,8 +22,7 @@ Entry = Mapping[str, object]
 Entries = Mapping[str, Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyText:
+class KeyText(msgspec.Struct, frozen=True):
     """What a text says, before the secrets are looked at."""
 
     what: str

@@ -79,8 +79,7 @@ class Key:
         return self._subkeys[purpose]
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(msgspec.Struct, frozen=True):
     """What a source has: keys, the oldest first, and which one of them seals."""
 
     keys: tuple[Key, ...]

@@ -76,8 +76,8 @@ class LocalStorage:
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
         # A link that somebody planted is followed: wherever it leads, only a record of this key is believed.
-        place = f"{self._root}/{check_key(key)}"
-        # No `_storage_errors`, which takes as long as one of the four calls: each cached result is opened here.
+        place = self.locate(check_key(key))
+        # No `_storage_errors`, which takes as long as one of the calls: each cached result is opened here.
         try:
             # Without waiting: whoever can write to the storage could put a pipe there that nobody ever writes to.
             descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -28,9 +28,10 @@ import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+
+import msgspec
 
 from strongroom._buffers import BufferReader
 
@@ -54,8 +55,7 @@ _Stamp: TypeAlias = tuple[int, ...]
 _Proof: TypeAlias = tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """What is remembered of a file."""
 
     proof: _Proof
@@ -92,7 +92,7 @@ class MappedFile:
         """A serializer of this class loaded it just now, without an error."""
         known = self._files.known.get(self._stamp)
         if known is not None:
-            self._files.known[self._stamp] = replace(known, loaded_by=known.loaded_by | {kind})
+            self._files.known[self._stamp] = msgspec.structs.replace(known, loaded_by=known.loaded_by | {kind})
 
     def reader(self, payload: memoryview) -> BinaryIO:
         """A file to read *payload* from, which is a part of this one."""

@@ -11,6 +11,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
+import msgspec
+
 from strongroom import hookspecs
 from strongroom._hooks import Hooks
 from strongroom.errors import BrokenPluginError, MissingPluginError, PluginConflictError, PluginError
@@ -53,8 +55,7 @@ _BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
+class PluginInfo(msgspec.Struct, frozen=True):
     """What `strongroom plugins` says about one plugin."""
 
     name: str

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 import blake3
 import msgspec
 
-from strongroom._buffers import CountingWriter, chunks, private_copy
+from strongroom._buffers import BufferReader, CountingWriter, chunks, private_copy
 from strongroom.errors import DamagedError, SealError, SerializationError
 from strongroom.keyring import bind
 
@@ -189,6 +189,10 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
         DamagedError: this is no record, or one of a version that is not known here.
     """
     line = source.readline(_MAX_HEADER)
+    return _parsed(line, location), line
+
+
+def _parsed(line: bytes, location: str) -> Header:
     if not line.startswith(MAGIC) or not line.endswith(b"\n") or len(line) % _ALIGNMENT:
         raise DamagedError(location)
     try:
@@ -198,7 +202,7 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
     # One line for one header, so that whoever reads it another way cannot read another thing.
     if _line(header) != line:
         raise DamagedError(location)
-    return header, line
+    return header
 
 
 def verify(
@@ -209,7 +213,7 @@ def verify(
     context: Callable[[Header], bytes],
     keyring: Keyring,
     keep_in_memory: Callable[[Header], bool],
-    mapped: Callable[[Header], MappedFile | None] = lambda _: None,
+    mapped: Callable[[Header, BinaryIO, int], MappedFile | None] = lambda *_: None,
 ) -> Verified:
     """Copy the payload of the record in *source* to where nobody else can write, and check the tag of the copy.
 
@@ -219,16 +223,15 @@ def verify(
     Raises:
         DamagedError: the bytes are not those that somebody with the key wrote for this context.
     """
+    if isinstance(source, io.BytesIO):
+        return _verify_whole(source.getvalue(), location, context, keyring, keep_in_memory)
     header, line = read_header(source, location)
     bound = context(header)
-    try:
-        hasher = _hasher(keyring, header, bound, line)
-    except SealError:
-        raise DamagedError(location) from None
+    hasher = _known_hasher(keyring, header, bound, line, location)
     payload_size = size - len(line) - _TRAILER_SIZE
     if payload_size < 0:
         raise DamagedError(location)
-    file = mapped(header)
+    file = mapped(header, source, size)
     if file is not None:
         return _verify_in_place(file, header, (bound, line), hasher, location)
     payload, copied = private_copy(source, payload_size, keep_in_memory=keep_in_memory(header))
@@ -241,6 +244,27 @@ def verify(
         raise
     payload.seek(0)
     return Verified(header, payload, payload_size, decoded_size)
+
+
+def _verify_whole(
+    data: bytes,
+    location: str,
+    context: Callable[[Header], bytes],
+    keyring: Keyring,
+    keep_in_memory: Callable[[Header], bool],
+) -> Verified:
+    """`verify` for a small record, all of which is in memory: nobody writes to bytes, so that no other copy is made."""
+    line = data[: data.find(b"\n", 0, _MAX_HEADER) + 1]
+    header = _parsed(line, location)
+    hasher = _known_hasher(keyring, header, context(header), line, location)
+    payload = data[len(line) : -_TRAILER_SIZE]
+    if len(line) + len(payload) + _TRAILER_SIZE != len(data):
+        raise DamagedError(location)
+    hasher.update(payload)
+    decoded_size = _check_trailer(data[-_TRAILER_SIZE:], len(payload), hasher, location)
+    # A value may be a view of its bytes, and be changed: these get memory that can be written to.
+    source = BufferReader(memoryview(bytearray(payload))) if keep_in_memory(header) else io.BytesIO(payload)
+    return Verified(header, cast("BinaryIO", source), len(payload), decoded_size)
 
 
 def _verify_in_place(
@@ -329,6 +353,13 @@ def _hmac_sha256(key: bytes) -> _Hasher:
     import hmac
 
     return hmac.new(key, digestmod="sha256")
+
+
+def _known_hasher(keyring: Keyring, header: Header, context: bytes, line: bytes, location: str) -> _Hasher:
+    try:
+        return _hasher(keyring, header, context, line)
+    except SealError:
+        raise DamagedError(location) from None
 
 
 def _hasher(keyring: Keyring, header: Header, context: bytes, line: bytes) -> _Hasher:

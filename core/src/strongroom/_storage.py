@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import msgspec
 
 from strongroom._place import LOCAL, Where, as_place
 from strongroom.errors import PermanentStorageError
@@ -22,8 +23,7 @@ _MAX_PART = 200
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199})*")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What a storage says of something in it, without opening it. None of that is authenticated."""
 
     key: str

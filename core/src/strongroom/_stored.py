@@ -3,26 +3,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
+import msgspec
+
+from strongroom.errors import StorageError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from strongroom._record import Header
     from strongroom.abc import JSONValue
-    from strongroom.errors import StorageError
 
 __all__ = ["Checked", "Metadata", "Receipt", "ResultRecord"]
 
 _ABSENT = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """Where a result went, and what it takes to read it back."""
 
     storage: str
@@ -45,8 +47,7 @@ class Receipt:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """What is known of a stored result without its payload."""
 
     key: str
@@ -67,8 +68,7 @@ class Metadata:
         return cls(key, header.chain, header.object, size, header.created, header.expires, fingerprints)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """What became of checking one record."""
 
     key: str

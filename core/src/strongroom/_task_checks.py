@@ -6,21 +6,23 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from strongroom._cache_policies import CachePolicy
 from strongroom._place import Place, as_place
 from strongroom.errors import DefinitionError, SettingsError
+from strongroom.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from strongroom._task import Task
-    from strongroom.states import State
 
 __all__ = [
     "RetryDelay",
@@ -97,8 +99,7 @@ def check_retries(task: str, count: object) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class RetryDelay:
+class RetryDelay(msgspec.Struct, frozen=True):
     """How long to wait before each retry."""
 
     task: str
@@ -206,8 +207,7 @@ def check_callable(task: str, argument: str, function: F) -> F:
     return function
 
 
-@dataclass(frozen=True, slots=True)
-class OnFailure:
+class OnFailure(msgspec.Struct, frozen=True):
     """The state handler that ``on_failure`` is short for."""
 
     callback: Callable[[Any, State], object]

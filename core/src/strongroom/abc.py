@@ -115,8 +115,7 @@ class Codec(ABC):
         """A file to read from; closing it leaves *source* open. Trailing bytes in *source* are an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """The place that a result belongs to: one field of one task run."""
 
     run_id: str
@@ -241,8 +240,7 @@ class Backend(ABC):
             self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The right to do something until it expires, given to one holder."""
 
     name: str

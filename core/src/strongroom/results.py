@@ -7,7 +7,7 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from strongroom import _record, _rewriting
 from strongroom._chain import AUTO, Chain, as_chain, unpacks_to_too_much
@@ -15,14 +15,13 @@ from strongroom._garbage import Collected, Collecting, Garbage, Marks, Reference
 from strongroom._mapped import MappedFiles
 from strongroom._place import as_place
 from strongroom._plugins import installed_plugins
+from strongroom._reading import Reading
 from strongroom._result import NoResult, Result
 from strongroom._storage import Entry, check_key, open_storage
 from strongroom._stored import Checked, Metadata, Receipt, ResultRecord
-from strongroom.abc import Codec, CodecContext, Slot
+from strongroom.abc import CodecContext, Slot
 from strongroom.errors import (
     DamagedError,
-    FormatNotAllowedError,
-    NotEncryptedError,
     SerializationError,
     SettingsError,
 )
@@ -109,6 +108,7 @@ class ResultStore:
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
         self._files = MappedFiles(clock)
+        self._reading = Reading(self._chain, self._allow, keyring, plugins, self._files)
 
     def __reduce__(self) -> tuple[object, ...]:
         self._place.check_for_other_processes()
@@ -204,39 +204,10 @@ class ResultStore:
         """
         location = self.locate(key)
         source, stored_size = self._storage.open(key)
-        if size is not None and stored_size != size:
-            source.close()
-            raise DamagedError(location)
-
-        def context(header: _record.Header) -> bytes:
-            if object_ is not None and header.object != object_:
-                raise DamagedError(location)
-            # What the header says here is not authentic yet, but with it a plain record cannot pass for another.
-            if self._chain.encrypts and not header.wrapped:
-                raise NotEncryptedError(location)
-            return _record.bound_to(key)
-
         with source:
-            verified = _record.verify(
-                source,
-                stored_size,
-                location=location,
-                context=context,
-                keyring=self._keyring,
-                keep_in_memory=lambda header: self._reads_in_place(header.chain),
-                mapped=lambda header: self._files.open(source, stored_size) if self._maps(header.chain) else None,
-            )
-        metadata = Metadata.of(key, stored_size, verified.header)
-        allowed = self._allow.union(allow) if allow else self._allow
-
-        def decode(payload: BinaryIO) -> object:
-            chain = self._resolve(verified.header.chain, allowed, location)
-            if unpacks_to_too_much(verified.payload_size, verified.decoded_size):
+            if size is not None and stored_size != size:
                 raise DamagedError(location)
-            context = self._codec_context(key, verified.header, chain, location)
-            return chain.load(payload, verified.decoded_size, context, lambda: DamagedError(location))
-
-        return ResultRecord(metadata, verified.payload, decode)
+            return self._reading.read(source, stored_size, key=key, location=location, object_=object_, allow=allow)
 
     def former(self, key_id: str | None = None) -> Iterator[str]:
         """The keys of all records under *key_id*, or under any but the primary. Nothing is verified for that."""
@@ -352,40 +323,10 @@ class ResultStore:
     def _with(self, serializer: Serializer) -> ResultStore:
         """The same store for values of one kind."""
         twin = object.__new__(ResultStore)
-        vars(twin).update(vars(self), _chain=Chain((), serializer), _allow=frozenset({serializer.id}))
+        chain, allow = Chain((), serializer), frozenset({serializer.id})
+        reading = Reading(chain, allow, self._keyring, self._plugins, self._files)
+        vars(twin).update(vars(self), _chain=chain, _allow=allow, _reading=reading)
         return twin
-
-    def _reads_in_place(self, chain: str) -> bool:
-        """True if values of *chain* are views of their bytes, so that these had better be in memory."""
-        is_known = chain in self._allow and self._plugins.is_registered("serializer", chain)
-        return is_known and self._plugins.serializer(chain).zero_copy
-
-    def _maps(self, chain: str) -> bool:
-        """True if the stored file itself may be what values of *chain* are views of."""
-        # What runs code is shown a private copy, so that nothing at all stands between the check and the code.
-        return self._reads_in_place(chain) and not self._plugins.serializer(chain).executes_code
-
-    def _resolve(self, chain: str, allowed: Collection[str], location: str) -> Chain:
-        for id_ in chain.split("/"):
-            if id_ not in allowed:
-                raise FormatNotAllowedError(id_, location)
-        # An instance that the reader holds is used rather than looked up: it may be nobody's plugin.
-        if chain == self._chain.id:
-            return self._chain
-        *codecs, last = chain.split("/")
-        own = self._chain.serializer
-        serializer = own if own is not None and own.id == last else self._plugins.serializer(last)
-        return Chain(tuple(self._codec(id_) for id_ in codecs), serializer)
-
-    def _codec_context(self, key: str, header: _record.Header, chain: Chain, location: str) -> CodecContext:
-        binding = _record.codec_binding(key, header.object)
-        if chain.encrypts != bool(header.wrapped):
-            raise DamagedError(location)
-        data_key = _record.unwrap_data_key(header, key, self._keyring, location) if chain.encrypts else b""
-        return CodecContext(binding, data_key=data_key)
-
-    def _codec(self, id_: str) -> Codec:
-        return next((codec for codec in self._chain.codecs if codec.id == id_), None) or self._plugins.codec(id_)
 
 
 def _reopened(url: str, options: Mapping[str, Any]) -> ResultStore:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
@@ -95,11 +94,15 @@ def lend_secrets() -> bytes:
 
     It gives them to `take_lent_secrets`, so that what is masked here is masked there, too. Empty if there are none.
     """
+    import json  # not msgspec's: a secret from the environment may be no Unicode
+
     return json.dumps(sorted(_known)).encode() if _known else b""
 
 
 def take_lent_secrets(lent: bytes) -> None:
     """Know the values that another process lent, as if they had been revealed here."""
+    import json
+
     for value in json.loads(lent):
         _know(value)
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from strongroom.abc import Backend, Lease, SupportsLeases
@@ -159,7 +159,7 @@ class LeaseTests:
         self, leases: SupportsLeases, field: str, value: object
     ) -> None:
         name = _a_name()
-        fields = dataclasses.asdict(_given(leases, name))
+        fields = msgspec.structs.asdict(_given(leases, name))
         made_up = Lease(**{**fields, field: value})
 
         assert not leases.renew(made_up, seconds=_EXPIRED)
