@@ -37,9 +37,10 @@ class _Plan:
         names = tuple(field for field in kind.__struct_fields__ if field not in _CLEAR)
         hints = get_type_hints(kind, include_extras=False)
         self.type = kind
-        self.clear: Callable[[Document], tuple[Any, ...]] = operator.attrgetter(*_CLEAR)
+        self.clear: Callable[[Document | Envelope], tuple[Any, ...]] = operator.attrgetter(*_CLEAR)
         self.carried: Callable[[Document], tuple[object, ...]] = operator.attrgetter(*names)
         self.names = names
+        self.all_names = _CLEAR + names
         # What stands in the columns of the names may be a token, and then the names themselves are sealed.
         shape = msgspec.defstruct(
             "Sealed",
@@ -127,7 +128,7 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
     plan = _PLANS.get(envelope.kind)
     if plan is None or len(envelope.sealed) > _MAX_SEALED:
         raise SealError
-    columns = [getattr(envelope, field) for field in _CLEAR]
+    columns = plan.clear(envelope)
     try:
         context = bind("document", envelope.kind, *columns, envelope.shown)
     except (OverflowError, UnicodeEncodeError):
@@ -138,7 +139,7 @@ def open_envelope(envelope: Envelope, keyring: Keyring) -> Document:
         true, *sealed = msgspec.structs.astuple(plan.decode(unpad(message)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SealError from None
-    fields: dict[str, Any] = dict(zip(_CLEAR + plan.names, (*columns, *sealed), strict=True))
+    fields: dict[str, Any] = dict(zip(plan.all_names, (*columns, *sealed), strict=True))
     if true is not None:
         fields["task"], fields["name"] = true
     return plan.type(**fields)

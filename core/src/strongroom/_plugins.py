@@ -11,8 +11,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-import msgspec
-
 from strongroom import hookspecs
 from strongroom._hooks import Hooks
 from strongroom.errors import BrokenPluginError, MissingPluginError, PluginConflictError, PluginError
@@ -55,7 +53,8 @@ _BUILT_IN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-class PluginInfo(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
     """What `strongroom plugins` says about one plugin."""
 
     name: str

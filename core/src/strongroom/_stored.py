@@ -24,7 +24,8 @@ __all__ = ["Checked", "Metadata", "Receipt", "ResultRecord"]
 _ABSENT = object()
 
 
-class Receipt(msgspec.Struct, frozen=True):
+# Texts and numbers make no cycles: the collector need not look for any.
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where a result went, and what it takes to read it back."""
 
     storage: str

@@ -115,7 +115,7 @@ class Codec(ABC):
         """A file to read from; closing it leaves *source* open. Trailing bytes in *source* are an error."""
 
 
-class Slot(msgspec.Struct, frozen=True):
+class Slot(msgspec.Struct, frozen=True, gc=False):  # as for `Envelope`
     """The place that a result belongs to: one field of one task run."""
 
     run_id: str
@@ -166,7 +166,8 @@ class SupportsDelete(Protocol):
         ...
 
 
-class Envelope(msgspec.Struct, frozen=True, array_like=True):
+# Texts, numbers and bytes make no cycles, which the collector need not look for in the many that there are of these.
+class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One document as it leaves: clear columns and one sealed blob.
 
     ``(run_id, task, map_index, sequence)`` identifies it. The sealed blob is bound to all the other fields: whoever

@@ -48,7 +48,8 @@ class Disposition(enum.Enum):
     """It does not leave."""
 
 
-class KeptResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+# Documents are JSON and hold no cycles, which the collector need not look for in each of so many: gc=False.
+class KeptResult(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A result as a document carries it: never the value, only what leads to it."""
 
     handler: Annotated[str, Disposition.SEAL]
@@ -61,7 +62,7 @@ class KeptResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The slot's task that it was written for."""
 
 
-class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Frame(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """One line of a traceback: never the source line, never a local value."""
 
     file: Annotated[str, Disposition.SEAL]
@@ -69,7 +70,7 @@ class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     function: Annotated[str, Disposition.SEAL]
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """An exception as inert data: nothing ever rebuilds the class that it names."""
 
     kind: Annotated[str, Disposition.SEAL]
@@ -82,7 +83,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The exceptions of an exception group."""
 
 
-class CacheInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CacheInfo(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What was decided about using a cached result, and why."""
 
     key: Annotated[str, Disposition.SEAL]
@@ -93,7 +94,7 @@ class CacheInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the key follows from, such as ``input x`` or ``source``: a keyed fingerprint of each."""
 
 
-class LogLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LogLine(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """One line that a task logged or printed."""
 
     at: Annotated[int, Disposition.SEAL]
@@ -105,7 +106,7 @@ class LogLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Annotated[str, Disposition.SEAL]
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class Document(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One thing sent to the backend. The first fields are the columns of an `Envelope`."""
 
     kind: ClassVar[str]
@@ -122,7 +123,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The fields that a policy or a plugin dropped or changed on the way out."""
 
 
-class RunDocument(Document, frozen=True, kw_only=True):
+class RunDocument(Document, frozen=True, gc=False, kw_only=True):
     """Opens a run."""
 
     kind: ClassVar[str] = "run"
@@ -138,7 +139,7 @@ class RunDocument(Document, frozen=True, kw_only=True):
     """Field -> disposition, where the policy that the run began under is not the default."""
 
 
-class StateDocument(Document, frozen=True, kw_only=True):
+class StateDocument(Document, frozen=True, gc=False, kw_only=True):
     """A task run, or with an empty ``task`` the flow run, has come into a state."""
 
     kind: ClassVar[str] = "state"
@@ -156,7 +157,7 @@ class StateDocument(Document, frozen=True, kw_only=True):
     cache: Annotated[CacheInfo | None, Disposition.SEAL] = None
 
 
-class LogDocument(Document, frozen=True, kw_only=True):
+class LogDocument(Document, frozen=True, gc=False, kw_only=True):
     """Lines of the log of a run, where ``egress.logs`` is ``seal``; its map index is -2, in a numbering of its own."""
 
     kind: ClassVar[str] = "log"

@@ -78,8 +78,10 @@ class Keyring:
             raise KeyringError("a keyring needs at least one key")
         # A tenth of all the time that `import strongroom` would take, and only whoever has a keyring needs it.
         from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+        from cryptography.exceptions import InvalidTag
 
         self._encryptor, self._decryptor = Cobblestone256Encryptor, Cobblestone256Decryptor
+        self._refusals = (InvalidTag, ValueError)
         self._primary = keys[0]
         self._keys = {key.id: key for key in keys}
         self._oldest = self._keys[oldest or keys[-1].id]
@@ -156,14 +158,12 @@ class Keyring:
     def _open(self, purpose: str, sealed: bytes, context: bytes) -> bytes:
         if sealed[: len(_SEAL_VERSION)] != _SEAL_VERSION:
             raise SealError
-        from cryptography.exceptions import InvalidTag
-
         key = self._find(sealed_with(sealed))
         decryptor = self._decryptor(key.subkey(purpose), context)
         try:
             # Nothing is given out before the last chunk is authenticated, so a cut message is never half a message.
             return decryptor.update(sealed[_SEAL_PREFIX:]) + decryptor.finalize()
-        except (InvalidTag, ValueError):
+        except self._refusals:
             raise SealError from None
 
     def tag_key(self, key_id: str, purpose: str = "tag") -> bytes:

@@ -47,6 +47,9 @@ def printable(text: str, keep: str = "") -> str:
 
     Whoever can write to the backend or to a message would otherwise write the user's screen.
     """
+    # Nearly all texts are, which is told much sooner for all of it than for each character.
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() or each in keep else _instead_of(each) for each in text)
 
 

@@ -117,14 +117,10 @@ class Output:
     def _plain_rows(self, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[bool]) -> None:
         """Print a table as `_rows` does, with strings alone: into a pipe goes no colour, and a line of any length."""
         table = [[each.plain if isinstance(each, Text) else printable(each) for each in row] for row in rows]
-        cells = [[(each, cell_len(each)) for each in row[: len(heads)]] for row in (heads, *table)]
-        widths = [max(width for _, width in column) for column in zip(*cells, strict=True)]
-        for row, notes in zip(cells, ([], *(row[len(heads) :] for row in table)), strict=True):
-            columns = zip(row, widths, right, strict=True)
-            padded = [
-                " " * (all_ - own) + text if end else text + " " * (all_ - own) for (text, own), all_, end in columns
-            ]
-            self.console.file.write(f"{_GAP.join(padded).rstrip()}\n")
+        columns = [*zip(heads, *(row[: len(heads)] for row in table), strict=True)]
+        padded = (_padded(column, end=end) for column, end in zip(columns, right, strict=True))
+        for cells, notes in zip(zip(*padded, strict=True), ([], *(row[len(heads) :] for row in table)), strict=True):
+            self.console.file.write(f"{_GAP.join(cells).rstrip()}\n")
             for note in notes:
                 if note not in _NOTHING:
                     self.console.file.write(f"    {note}\n")
@@ -158,6 +154,17 @@ def _standard_output() -> Console:
 
 def _width(text: Text) -> int:
     return cell_len(text.plain)
+
+
+def _padded(column: Sequence[str], *, end: bool) -> list[str]:
+    """The texts of *column* with spaces before them, if they stand at its *end*, or after them: all equally wide."""
+    if all(map(str.isascii, column)):
+        # Of these each character is as wide as any other, so that Python's own padding does.
+        width = max(map(len, column))
+        return [text.rjust(width) if end else text.ljust(width) for text in column]
+    widths = [*map(cell_len, column)]
+    free = [" " * (max(widths) - width) for width in widths]
+    return [space + text if end else text + space for text, space in zip(column, free, strict=True)]
 
 
 def _cell(value: str | Text) -> Text:
