@@ -87,7 +87,7 @@ class _Maker:
         if task.cache_key is not None:
             return {"cache_key": self._print(task.cache_key, "cache_key")}
         # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
-        parts = {"task": self._once(task.name, lambda: self.keyring.cache_key("name", task.name))}
+        parts = {"task": self._once(task.name, None, lambda: self.keyring.cache_key("name", task.name))}
         policy = task.cache_policy
         if not policy or Part.TASK_SOURCE in policy.parts:
             parts["source"] = self._source()
@@ -125,7 +125,7 @@ class _Maker:
             function = task.run
             make = partial(self._print, function, task.name)
             # What a function uses may have changed since it was last called. One that uses nothing has not changed.
-            return self._once((function, function.__code__), make) if uses_nothing(function) else make()
+            return self._once(function, function.__code__, make) if uses_nothing(function) else make()
         # What an instance of a subclass was made with decides what it does as much as its source.
         own = {
             name: self._print(value, f"{task.name}.{name}")
@@ -134,15 +134,16 @@ class _Maker:
         }
         return self._print((type(task), own), task.name)
 
-    def _once(self, what: object, make: Callable[[], str]) -> str:
-        """What *make* answers, which is the same for *what* throughout the run."""
+    def _once(self, what: object, version: object, make: Callable[[], str]) -> str:
+        """What *make* answers, which is the same for *what* throughout the run, as long as its *version* is."""
         run = self._run
         if self.keyring is not run.project.keyring:
             return make()
         known = run.prints.get(what)
-        if known is None:
-            known = run.prints[what] = make()
-        return known
+        # By identity: code is hashed and compared by all its instructions.
+        if known is None or known[0] is not version:
+            known = run.prints[what] = (version, make())
+        return known[1]
 
     def _print(self, value: object, where: str) -> str:
         foreign = self._run.project.plugins.fingerprint

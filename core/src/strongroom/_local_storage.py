@@ -42,6 +42,7 @@ class LocalStorage:
         self._root = root.absolute()
         # Each receipt has it, and to make it takes longer than to open a record.
         self._url = self._root.as_uri()
+        self._prefix = f"{self._root}/"
 
     def __repr__(self) -> str:
         return f"LocalStorage({str(self._root)!r})"
@@ -51,7 +52,7 @@ class LocalStorage:
         return self._url
 
     def locate(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        return self._prefix + key
 
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:

@@ -53,8 +53,8 @@ class Run:
     interrupts: Interrupts = field(default_factory=Interrupts)
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
-    prints: dict[object, str] = field(default_factory=dict)
-    """Fingerprints of what is the same throughout the run."""
+    prints: dict[object, tuple[object, str]] = field(default_factory=dict)
+    """Fingerprints of what is the same throughout the run, each with the version of it that it is of."""
     _handlers: dict[tuple[object, ...], StoredHandler] = field(default_factory=dict)
     _claimed: dict[tuple[str, str], str] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ this one.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom.abc import Serializer
 from strongroom.errors import SerializationError
@@ -75,28 +75,37 @@ class JSON(Serializer):
         Raises:
             SerializationError: the bytes are not what `dump` writes.
         """
-        import orjson
-
-        from strongroom_json._decode import Malformed, decode
-
         data = source.read()
         if not data.endswith(b"\n"):
             raise self._unreadable("the end is missing")
+        # Without a text that begins like a tag there is none: then it is plain JSON.
+        decode = self._decode if b'"$' in data or b"\\u0024" in data else _decode_plain
         try:
-            # Without a text that begins like a tag there is none: then it is plain JSON.
-            if b'"$' not in data and b"\\u0024" not in data:
-                return orjson.loads(memoryview(data)[:-1])
-            return decode(data[:-1].decode(), by_name(self._classes))
-        except Malformed as malformed:
-            raise self._unreadable(str(malformed)) from None
+            return decode(data)
+        except SerializationError:
+            raise
         except RecursionError:
             raise self._unreadable("it is nested too deeply") from None
         except ValueError:
             # Not `from exc`: the error of a JSON decoder holds the whole document.
             raise self._unreadable("it is not JSON") from None
 
+    def _decode(self, data: bytes) -> object:
+        from strongroom_json._decode import Malformed, decode  # few values need it
+
+        try:
+            return decode(data[:-1].decode(), by_name(self._classes))
+        except Malformed as malformed:
+            raise self._unreadable(str(malformed)) from None
+
     def _unreadable(self, why: str) -> SerializationError:
         return SerializationError(self.id, f"what is stored cannot be read: {why}")
+
+
+def _decode_plain(data: bytes) -> object:
+    import orjson
+
+    return cast("object", orjson.loads(memoryview(data)[:-1]))
 
 
 def _pieces(value: object, classes: tuple[type, ...]) -> Iterator[bytes | memoryview]:
