@@ -7,17 +7,22 @@ This file stands beside the folders of tests, since pytest shows a conftest only
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import tempfile
+import threading
 import warnings
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import configuration, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)  # a busy machine is no failure
 
@@ -64,11 +69,34 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             pytest.skip(f"{exc.name} is not installed, which is in the dependency group `test`")
         # A socket has a short name at most, and those of pytest's folders are long.
         folder = tempfile.mkdtemp(prefix="pg-")
-        server = pgserver.get_server(folder, cleanup_mode="delete")
+        server = _in_time("PostgreSQL did not start", lambda: pgserver.get_server(folder, cleanup_mode="delete"))
     try:
         yield server.get_uri()
     finally:
-        server.cleanup()
+        _in_time("PostgreSQL did not stop", server.cleanup)
+
+
+def _in_time(problem: str, call: Callable[[], T]) -> T:
+    """What *call* returns, or a failure after three minutes.
+
+    Whoever starts or stops a server waits for all others on this machine who do, and for its own until it says that it
+    is ready: for ever, if one of them hangs, or has died in that moment.
+    """
+    done: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+
+    def run() -> None:
+        future: Future[T] = Future()
+        try:
+            future.set_result(call())
+        except BaseException as exc:  # whatever it is, the test is told
+            future.set_exception(exc)
+        done.put(future)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return done.get(timeout=180).result()
+    except queue.Empty:
+        pytest.fail(f"{problem} within three minutes; does another process of this machine hang while it does so?")
 
 
 @pytest.fixture

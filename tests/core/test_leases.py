@@ -98,6 +98,20 @@ def test_the_end_of_a_block_gives_back_even_after_an_error(backend: Watched, lea
     assert is_free(backend)
 
 
+def test_a_ctrl_c_while_they_begin_is_what_comes_out_and_leaves_nothing_held(
+    backend: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt), Leases(backend, "me") as leases:
+            leases.try_hold(NAME)
+
+    assert is_free(backend)
+
+
 def test_all_that_is_held_is_renewed(backend: Watched, leases: Leases) -> None:
     held = [leases.try_hold(NAME, 2), leases.try_hold(NAME, 2)]
 

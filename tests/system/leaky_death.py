@@ -6,6 +6,7 @@ Each run is a fork of this process, which has imported everything. Another fork 
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import os
 import pickle
@@ -41,6 +42,8 @@ def in_a_fork(told: Told, *, for_good: bool) -> int:
     """Do that in a process of its own; what ended it is what this returns."""
     pid = os.fork()
     if not pid:
+        # One that waits for ever says where each of its threads is, and fails.
+        faulthandler.dump_traceback_later(120, exit=True)
         try:
             go(told, for_good=for_good)
         finally:

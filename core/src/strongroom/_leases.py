@@ -151,11 +151,17 @@ class Leases:
     def close(self, seconds: float = _PATIENCE) -> None:
         """Give everything back, but wait no longer than so many *seconds* for the backend. Closing twice is allowed."""
         self._closing.set()
-        if self._heart is not None:
+        if self._heart is not None and self._heart.is_alive():
             self._heart.join(seconds)
+        else:
+            # A ctrl-C came while its thread was started, so that nobody else gives back what is held.
+            self._release_all()
 
     def _beat(self) -> None:
         self._renew_all()
+        self._release_all()
+
+    def _release_all(self) -> None:
         for held in list(self._held):
             self.release(held)
 

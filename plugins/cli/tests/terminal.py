@@ -108,8 +108,14 @@ class Terminal:
             stderr=slave,
         )
         os.close(slave)
-        out = _all_of(master)
-        return Done(process.wait(60), out)
+        # What it waits for may never come.
+        end = threading.Timer(60, process.kill)
+        end.start()
+        try:
+            out = _all_of(master)
+            return Done(process.wait(), out)
+        finally:
+            end.cancel()
 
     def interrupt(self, marker: str, *arguments: str, again: str = "") -> Done:
         """Run the command with pipes, and press ctrl-C once it has printed a line with *marker*.
