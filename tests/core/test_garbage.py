@@ -159,6 +159,19 @@ def test_a_run_that_can_be_gone_on_with_uses_all_that_it_wrote(store: ResultStor
         assert store.collect_garbage(uses).deleted == 0
 
 
+def test_what_is_left_alone_for_a_handler_that_alone_knows_its_references_is_counted(store: ResultStore) -> None:
+    store.write(1, of(RUN, 1))
+    store.write(1, of(RUN, 2))
+    store.write(1, of(OTHER))
+    age(store)
+    opaque = RunReferences(RUN, frozenset({of(RUN, 1)}), goes_on=True, opaque=True)
+    paused = RunReferences(OTHER, frozenset(), goes_on=True)
+
+    collected = store.collect_garbage(Uses([opaque, paused]))
+
+    assert (collected.deleted, collected.marked, collected.opaque) == (0, 0, 1)
+
+
 def test_runs_that_the_record_does_not_know_are_left_alone_unless_nobody_else_is_there(store: ResultStore) -> None:
     store.write(1, of(OTHER))
     age(store)

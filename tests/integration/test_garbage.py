@@ -125,6 +125,7 @@ def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project
     (found,) = references(project)
 
     assert found.goes_on
+    assert found.opaque
 
 
 def test_transactions_and_collections_work_where_results_must_be_encrypted(

@@ -44,6 +44,8 @@ class RunReferences(msgspec.Struct, frozen=True):
     """In whichever storage they are: two names may mean the same one."""
     goes_on: bool
     """True unless it is known to have ended for good: then all that it has written is in use."""
+    opaque: bool = False
+    """True if it has ended, and goes on only since a handler of a plugin alone knows what it refers to."""
 
 
 class References(Protocol):
@@ -84,6 +86,8 @@ class Collected(msgspec.Struct, frozen=True):
     """How many results were left alone since the record knows nothing of their runs."""
     damaged: int
     """How many records were left alone since they are damaged; `ResultStore.verify` names them."""
+    opaque: int
+    """How many results were left alone since a handler of a plugin alone knows what their runs refer to."""
 
 
 class Marks(Serializer):
@@ -132,7 +136,7 @@ class Collecting:
         self._tell = tell
         self._watch = watch
         self._now = now
-        self._deleted = self._size = self._damaged = 0
+        self._deleted = self._size = self._damaged = self._opaque = 0
 
     def run(self, references: References | None, *, only_user: bool) -> Collected:
         """Collect; without *references* only what is expired or left over.
@@ -156,7 +160,7 @@ class Collecting:
         if not self._dry_run and references is not None:
             self._store.write(left, MARK)
         marked = len(left.keys() & unused.keys())
-        return Collected(self._deleted, self._size, marked, len(foreign), self._damaged)
+        return Collected(self._deleted, self._size, marked, len(foreign), self._damaged, self._opaque)
 
     def _read_marks(self) -> dict[str, int]:
         try:
@@ -209,9 +213,10 @@ class Collecting:
         self, references: References, unused: dict[str, Entry], expired: dict[str, int], *, only_user: bool
     ) -> set[str]:
         """Take out what is in use; returns what was taken out since its run is not known."""
-        ended, going_on = set[str](), set[str]()
+        ended, going_on, opaque = set[str](), set[str](), set[str]()
         for run in references:
             (going_on if run.goes_on else ended).add(run.run_id)
+            opaque.update([run.run_id] if run.opaque else [])
             for key in run.keys:
                 unused.pop(key, None)
                 if run.goes_on:
@@ -221,6 +226,7 @@ class Collecting:
             match = _OF_A_RUN.fullmatch(key)
             run_id = match[1] if match else ""
             if run_id in going_on:
+                self._opaque += run_id in opaque and key in unused
                 unused.pop(key, None)
                 expired.pop(key, None)
             elif run_id not in ended and key in unused and not only_user:

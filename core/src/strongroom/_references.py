@@ -86,7 +86,7 @@ class BackendReferences:
         last = {place: document.type for place, document in newest.items()}
         last.pop(("", LOG_INDEX), None)
         ended = last.pop(("", -1), "") in _ENDED and all(map(_is_finished, last.values()))
-        return RunReferences(run_id, frozenset(keys), goes_on=opaque or not ended)
+        return RunReferences(run_id, frozenset(keys), goes_on=opaque or not ended, opaque=opaque and ended)
 
     def _of_transactions(self) -> Iterator[str]:
         """What the last commits made visible: a run that begins now may find it there."""

@@ -138,7 +138,9 @@ def test_a_key_that_nothing_needs_is_removed(terminal: Terminal) -> None:
 
     done = terminal.call("keys", "retire", old[:6])
 
-    assert (done.code, done.out) == (0, f"the key {old} is gone\n")
+    assert (done.code, done.lines[0]) == (0, f"the key {old} is gone")
+    assert done.lines[1].startswith("no record in ")
+    assert done.lines[1].endswith("/results needed it; no other storage was looked at")
     assert [key["use"] for key in shown(terminal)["keys"]] == ["seals and opens"]
     assert old not in (terminal.home / "keyring.toml").read_text()
 
@@ -197,6 +199,7 @@ def test_records_in_a_storage_of_a_tasks_own_are_found(terminal: Terminal) -> No
 
     (place,) = found["records"]
     assert place.endswith("/own")
+    assert [url.rpartition("/")[2] for url in found["storages"]] == ["results", "own"]
     assert terminal.call("keys", "rewrite", "--storage", "own").code == 0
     assert json.loads(terminal.call("keys", "retire", old, "--json").out)["records"] == {}
 

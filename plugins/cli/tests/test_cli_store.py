@@ -95,6 +95,24 @@ def test_what_no_run_refers_to_is_marked_and_then_deleted(copy_of_lived: Termina
     assert not unused.exists()
 
 
+def test_what_is_left_alone_for_a_wrapping_handler_is_counted(terminal: Terminal) -> None:
+    terminal.write(
+        "wrapped.py",
+        "from strongroom import Flow, task\n"
+        "@task(persist_result=True, result_handler='masked-uri')\ndef kept():\n    return 1\n"
+        "with Flow('wrapped') as flow:\n    kept()\n",
+    )
+    assert terminal.call("run", "wrapped.py").code == 0
+    make_older(terminal)
+
+    assert (
+        "1 result left alone, of runs that keep results with a handler of a plugin: "
+        in terminal.call("store", "gc").out
+    )
+    assert told(terminal, "gc")["opaque"] == 1
+    assert len(records(terminal)) == 1
+
+
 def test_nothing_is_collected_when_a_document_does_not_open(copy_of_lived: Terminal) -> None:
     make_older(copy_of_lived)
     with sqlite3.connect(copy_of_lived.home / "strongroom.db") as database:

@@ -32,6 +32,8 @@ _ALL = 1 << 62
 class _Needs:
     """What cannot be read without a key."""
 
+    looked_at: Sequence[str]
+    """The URLs of the storages that are known here: there may be others."""
     records: Mapping[str, int]
     """The URL of a storage -> how many records are tagged with the key."""
     documents: int
@@ -80,10 +82,15 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
         source.remove(key_id)
     if as_json:
         found = {"records": dict(needs.records), "documents": needs.documents, "runs": needs.runs}
+        found["storages"] = list(needs.looked_at)
         print_json({"key": key_id, "retired": goes, "primary": keyring.primary, **found})
     elif goes:
         lost = f"; what nobody can ever open again: {needs.of_runs}" if needs.documents else ""
-        Output().line(f"the key {key_id} is gone{lost}")
+        output = Output()
+        output.line(f"the key {key_id} is gone{lost}")
+        output.line(
+            f"no record in {', '.join(map(local_path, needs.looked_at))} needed it; no other storage was looked at"
+        )
     else:
         complain(f"the key {key_id} was left where it is: it is needed by {needs.said}")
     if not goes:
@@ -107,7 +114,8 @@ def _look(project: Project, key_id: str, storages: Sequence[str]) -> _Needs:
         # What a task has kept in a storage of its own may need the key, whichever sealed the word of it.
         places.update(dict.fromkeys(_storages(project, envelope)))
     records = {url: sum(1 for _ in project.store(url).former(key_id)) for url in places}
-    return _Needs({url: count for url, count in records.items() if count}, of_runs.total(), len(of_runs))
+    needed = {url: count for url, count in records.items() if count}
+    return _Needs(tuple(places), needed, of_runs.total(), len(of_runs))
 
 
 def _envelopes(project: Project) -> Iterator[Envelope]:

@@ -146,6 +146,11 @@ def _sum_up(output: Output, collected: Collected, *, dry_run: bool) -> None:
             f"{_count(collected.unknown, 'result')} left alone, of runs that this backend does not know; "
             "--only-user deletes them if nobody else uses this storage"
         )
+    if collected.opaque:
+        output.line(
+            f"{_count(collected.opaque, 'result')} left alone, of runs that keep results with a handler of a plugin: "
+            "it alone knows what they refer to"
+        )
     if collected.damaged:
         output.line(f"{_count(collected.damaged, 'record')} damaged and left alone; see strongroom store verify")
 
@@ -158,6 +163,7 @@ def _collected(collected: Collected, found: list[Garbage], *, dry_run: bool) -> 
         "marked": collected.marked,
         "unknown": collected.unknown,
         "damaged": collected.damaged,
+        "opaque": collected.opaque,
     }
 
 
