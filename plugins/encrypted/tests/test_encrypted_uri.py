@@ -7,10 +7,10 @@ import base64
 import json
 import pickle
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from strongroom import ConstantHandler, Flow, JSONHandler, ResultHandler, ResultStore, Slot, task
 from strongroom._memory_backend import MemoryBackend

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from strongroom import Flow, JSONHandler, ResultHandler, Secret, Slot, task
 from strongroom._memory_backend import MemoryBackend
