@@ -87,6 +87,7 @@ def test_a_run_that_is_cancelled_ends_in_cancelled_states_and_can_be_resumed(
     with pytest.raises(KeyboardInterrupt, match="from another process"):
         future.result(60)
     ended = [document for document in Project.open().documents(backend, run_id) if not document.task]
+    assert [document.type for document in ended if document.kind == "state"] == ["Running", "Cancelling", "Cancelled"]
     assert (ended[-1].type, ended[-1].message) == ("Cancelled", "cancelled from another process")
     assert len(goer.calls) < MANY
     goer.goes_on = False

@@ -374,7 +374,7 @@ def test_ctrl_c_is_written_down_and_passed_on(backend: MemoryBackend) -> None:
         f.run(backend=backend)
 
     assert _types(backend, "interrupted") == ["Running", "Cancelled"]
-    assert _types(backend, "") == ["Running", "Cancelled"]
+    assert _types(backend, "") == ["Running", "Cancelling", "Cancelled"]
 
 
 def test_a_backend_that_refuses_is_said_after_the_run(caplog: pytest.LogCaptureFixture) -> None:

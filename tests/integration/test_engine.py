@@ -242,7 +242,7 @@ def ctrl_c(then: threading.Event) -> None:
 def test_an_interrupt_ends_in_cancelled_and_what_was_done_stays_done(recorded: Recorded, isolated: Path) -> None:
     interrupted_while_a_task_runs(lambda: ctrl_c(threading.Event()), "sync")
 
-    assert types(recorded(task="")) == ["Running", "Cancelled"]
+    assert types(recorded(task="")) == ["Running", "Cancelling", "Cancelled"]
     assert types(recorded(task="done")) == ["Running", "Success"]
     assert types(recorded(task="stops")) == ["Running", "Cancelled"]
     assert types(recorded(task="never")) == []
@@ -254,7 +254,7 @@ def test_what_runs_in_a_thread_during_an_interrupt_may_end_and_keeps_what_it_cam
 
     interrupted_while_a_task_runs(lambda: ctrl_c(threads.closes), threads)
 
-    assert types(recorded(task="")) == ["Running", "Cancelled"]
+    assert types(recorded(task="")) == ["Running", "Cancelling", "Cancelled"]
     assert types(recorded(task="stops")) == ["Running", "Success"]
     assert types(recorded(task="never")) == []
 
@@ -262,7 +262,7 @@ def test_what_runs_in_a_thread_during_an_interrupt_may_end_and_keeps_what_it_cam
 def test_an_interrupt_that_a_task_raises_in_a_thread_cancels_it_and_the_run(recorded: Recorded) -> None:
     interrupted_while_a_task_runs(raises(KeyboardInterrupt()), "threads")
 
-    assert types(recorded(task="")) == ["Running", "Cancelled"]
+    assert types(recorded(task="")) == ["Running", "Cancelling", "Cancelled"]
     assert types(recorded(task="done")) == ["Running", "Success"]
     assert types(recorded(task="stops")) == ["Running", "Cancelled"]
     assert types(recorded(task="never")) == []

@@ -4,11 +4,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
-from strongroom import Flow, Parameter, case, context, merge, raise_on_exception, signals, states, task, triggers
+from strongroom import (
+    Flow,
+    Parameter,
+    Serializer,
+    case,
+    context,
+    merge,
+    raise_on_exception,
+    signals,
+    states,
+    task,
+    triggers,
+)
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._memory_backend import MemoryBackend
 from strongroom._resume import _moment
@@ -17,7 +29,7 @@ from strongroom.errors import DefinitionError, StrongroomError
 from .conftest import a_task, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from strongroom import State, Task
 
@@ -35,6 +47,10 @@ def appends(numbers: list[int]) -> list[int]:
 
 def same(x: object) -> object:
     return x
+
+
+def total(numbers: Iterable[int]) -> int:
+    return sum(numbers)
 
 
 def test_a_default_that_a_task_changes_is_as_it_was_in_the_next_run() -> None:
@@ -102,14 +118,48 @@ def test_a_retry_may_write_its_key_again() -> None:
     assert result(f.run(), one) == 1
 
 
-def test_an_iterator_is_not_mapped_over_since_it_can_be_gone_through_only_once() -> None:
+@pytest.mark.parametrize(
+    "once",
+    [lambda: (x for x in (1, 2)), lambda: iter([1, 2]), lambda: map(str, (1, 2))],
+    ids=["generator", "iter", "map"],
+)
+def test_what_can_be_read_only_once_is_no_result(once: Callable[[], object]) -> None:
     with Flow("f") as f:
-        each = a_task(same, name="each").map(a_task(lambda: iter([1, 2]), name="numbers")())
+        numbers = a_task(once, name="numbers")()
+        a_task(total, name="one")(numbers)
+        a_task(total, name="two")(numbers)
 
-    state = states_of(f.run())[each]
+    state = states_of(f.run())[numbers]
 
     assert state.is_failed()
-    assert "list_iterator; map over a list" in (state.message or "")
+    assert "can be read only once, and a result may be read again: return a list" in (state.message or "")
+
+
+def test_what_can_be_read_only_once_is_a_result_if_each_reads_what_is_kept() -> None:
+    class Lines(Serializer):
+        id = "lines"
+
+        def dump(self, value: object, sink: BinaryIO) -> None:
+            sink.writelines(b"%d\n" % line for line in value)  # type: ignore[attr-defined]
+
+        def load(self, source: BinaryIO) -> object:
+            return map(int, source.read().split())
+
+    def numbers() -> Iterator[int]:
+        yield from (1, 2)
+
+    with Flow("f") as f:
+        made = a_task(numbers, result_serializer=Lines(), cache_result_in_memory=False)()
+        sums = [a_task(total, name=f"sum-{number}")(made) for number in range(2)]
+
+    done = f.run()
+
+    assert [result(done, each) for each in sums] == [3, 3]
+
+
+def test_a_constant_that_can_be_read_only_once_is_refused() -> None:
+    with Flow("f"), pytest.raises(DefinitionError, match="a generator that is read once; pass a list"):
+        a_task(same, name="same")(x for x in (1, 2))
 
 
 def test_what_is_not_iterable_is_not_mapped_over() -> None:

@@ -77,7 +77,11 @@ def cancel_run(
         _wait_until_free(leases, running, run_id, time.monotonic() + seconds)
         state = _last_state(project, backend, run_id)
     if state != "Cancelled":
-        reason = "whoever ran it is gone; it can be resumed" if state == "Running" else f"it ended as {state} before"
+        reason = (
+            "whoever ran it is gone; it can be resumed"
+            if state in {"Running", "Cancelling"}
+            else f"it ended as {state} before"
+        )
         raise _not_cancelled(run_id, reason)
 
 

@@ -22,7 +22,7 @@ from strongroom._transactions import Transactions
 from strongroom.abc import StoppedAtOnce
 from strongroom.context import context
 from strongroom.errors import EgressError, StrongroomError
-from strongroom.states import Cancelled, Failed, Mapped, Paused, Pending, Running, Scheduled, State, Success
+from strongroom.states import Cancelled, Cancelling, Failed, Mapped, Paused, Pending, Running, Scheduled, State, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -129,6 +129,8 @@ class FlowRunner:
         # Before anything is closed.
         if kind is not None:
             self._run.stopping.set()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._change(Cancelling("waits for what runs"))
 
     def _go_on(self) -> None:
         """Let the transactions know what was finished before."""

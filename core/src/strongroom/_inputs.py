@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from io import IOBase
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
@@ -224,6 +225,10 @@ def add_input(graph: Graph, task: Task, key: str | None, value: object, *, mappe
     if upstream is not None:
         graph.add_edge(upstream, task, key, mapped=mapped)
     elif key is not None:
+        if isinstance(value, Iterator) and not isinstance(value, IOBase):
+            # As below.
+            kind = type(value).__name__
+            raise DefinitionError(f"{task.name!r} cannot have {key!r}, a {kind} that is read once; pass a list")
         graph.set_constant(task, key, value)
     else:
         raise DefinitionError(f"upstream_tasks of {task.name!r} are tasks, not values like a {type(value).__name__}")

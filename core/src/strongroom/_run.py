@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from io import IOBase
 from typing import TYPE_CHECKING
 
 from strongroom._debugging import is_debugged
@@ -75,6 +76,9 @@ class Run:
         """True if the value of *task* is to be dropped once it is kept."""
         return not task.cache_result_in_memory or self.keeping.cache_result_in_memory is False
 
+    def _drops(self, task: Task) -> bool:
+        return self.keeps(task) and self.forgets(task)
+
     def check(self, task: Task) -> None:
         """Complain, before anything runs, about a handler, serializer or storage of *task* that cannot be had."""
         chosen = task.result_handler or self.keeping.result_handler
@@ -96,7 +100,17 @@ class Run:
             raise DefinitionError(f"the task {task.slug!r} is cached, so its result handler must be 'stored'")
 
     def handler_for(self, value: object, task: Task, values: Mapping[str, object]) -> ResultHandler:
-        """The handler for *value*, the result of *task*: a secret is kept as its name, wherever other results go."""
+        """The handler for *value*, the result of *task*: a secret is kept as its name, wherever other results go.
+
+        Raises:
+            DefinitionError: *value* can be read once only, such as a generator, and would be shown to whoever asks.
+        """
+        # Files can be read again. What is kept and then dropped is read anew by each who needs it.
+        if hasattr(type(value), "__next__") and not isinstance(value, IOBase) and not self._drops(task):
+            raise DefinitionError(
+                f"the task {task.slug!r} returned a {type(value).__name__}, which can be read only once, and a result "
+                "may be read again: return a list of what it gives"
+            )
         return SecretHandler() if isinstance(value, Secret) else self.handler(task, values)
 
     def handler(self, task: Task, values: Mapping[str, object] | None = None) -> ResultHandler:

@@ -232,7 +232,7 @@ class MetaState(State):
 
 
 class Submitted(MetaState):
-    """It was handed to an executor, which has not started it."""
+    """It was handed to an executor, which has not started it. The engine makes none: until then it is Pending."""
 
     __slots__ = ()
 
@@ -260,7 +260,7 @@ class Queued(MetaState):
 
 
 class ClientFailed(MetaState):
-    """Its state could not be recorded, so it is not known whether anybody else saw it."""
+    """Its state could not be recorded. The engine makes none: a record is delayed, and what may not leave is Failed."""
 
     __slots__ = ()
 
@@ -272,7 +272,7 @@ class Running(State):
 
 
 class Cancelling(Running):
-    """It is being run, and was asked to stop."""
+    """The run was told to stop, and what runs comes to its end."""
 
     __slots__ = ()
 

@@ -43,6 +43,7 @@ _STYLES = {
     "TriggerFailed": "red",
     "ValidationFailed": "red",
     "Cancelled": "yellow",
+    "Cancelling": "yellow",
     "Retrying": "yellow",
     "Running": "blue",
     "Pending": "dim",
