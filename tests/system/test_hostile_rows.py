@@ -24,7 +24,7 @@ from strongroom.project import Project
 from .test_hostile_answers import assert_told_in_a_line
 from .test_hostile_commands import FLOW, Called
 
-ROUNDS = 400 if os.environ.get("STRONGROOM_TEST_LONG") else 3
+ROUNDS = 60 if os.environ.get("STRONGROOM_TEST_LONG") else 3
 COMMANDS = [
     *(["runs"], ["show", "RUN"], ["read", "RUN", "one"], ["verify", "RUN"], ["logs", "RUN"]),
     *(["cache", "explain", "RUN", "one"], ["egress", "show", "RUN", "--json"], ["store", "gc", "--grace", "0"]),
@@ -78,8 +78,11 @@ def test_any_value_in_any_cell_of_the_record_is_told_in_a_line(
     it, run_id = random.Random(23), newest(database)
     columns = [name for _, name, *_ in database.execute("PRAGMA table_info(documents)") if name != "ordinal"]
     rows = [ordinal for (ordinal,) in database.execute("SELECT ordinal FROM documents")]
+    ends = {ordinal for (ordinal,) in database.execute("SELECT max(ordinal) FROM documents GROUP BY run_id")}
     for number in range(ROUNDS):
         column, cell, row = it.choice(columns), it.choice(CELLS), it.choice(rows)
+        if column == "run_id" and row in ends:
+            continue  # a run without its end is resumed, as one that was killed
         (true,) = database.execute(f"SELECT {column} FROM documents WHERE ordinal = ?", (row,)).fetchone()
         try:
             database.execute(f"UPDATE documents SET {column} = {cell} WHERE ordinal = ?", (row,))

@@ -27,6 +27,7 @@ __all__ = [
 
 FAILED = 1
 MISUSED = 2
+_LONGEST = 2_000
 # What a shell answers for a program that a signal ended: 128 and the number of SIGINT, and of SIGPIPE.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -62,7 +63,9 @@ def complain(message: str) -> None:
     # What was printed before comes first; if nobody reads that, this is still worth saying.
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    print(f"strongroom: error: {printable(message)}", file=sys.stderr)  # noqa: T201
+    # It may quote what somebody else wrote, who may have written a lot.
+    shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+    print(f"strongroom: error: {printable(shown)}", file=sys.stderr)  # noqa: T201
 
 
 def silence() -> None:
