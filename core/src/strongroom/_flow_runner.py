@@ -70,7 +70,8 @@ class FlowRunner:
             run.check(task)
         self._begin = begin
         # A task may change what it is given, and the next run is to have it as it was written.
-        self._own = {task: own_items(graph.constants(task)) for task in tasks if holds_container(graph.constants(task))}
+        constants = ((task, graph.constants(task)) for task in tasks)
+        self._own = {task: own_items(values) for task, values in constants if values and holds_container(values)}
         self._limits = Limits(run, tasks)
         self._transactions = Transactions(graph.transactions, run)
         self._jobs = self._make_jobs(tasks)

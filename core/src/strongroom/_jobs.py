@@ -81,12 +81,12 @@ class Job:
     left_out: bool = False
     """True if the run starts elsewhere, and this job is not part of it."""
 
-    def connect(self, upstream: Mapping[Edge, Job | State]) -> None:
-        """Let this job have *upstream*, and wait for it.
+    def connect(self, upstream: dict[Edge, Job | State]) -> None:
+        """Let this job have *upstream*, which is for nobody else from now on, and wait for it.
 
         What is to be mapped waits for what it does not map over, too: that may be skipped, and then so is the whole.
         """
-        self.upstream = dict(upstream)
+        self.upstream = upstream
         self.maps = self.map_index < 0 and any(edge.mapped for edge in upstream)
         if self.is_start:
             return

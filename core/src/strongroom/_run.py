@@ -68,9 +68,14 @@ class Run:
 
     def keeps(self, task: Task) -> bool:
         """True if the result of *task* is to be kept: the task decides, then a setting, the flow, a setting."""
+        said = task.asks_for_persistence
+        if said is not None:
+            return said
         settings = self.project.settings
-        said = (task.asks_for_persistence, settings.tasks.persist_result, self.keeping.persist_result)
-        return next((answer for answer in said if answer is not None), settings.results.persist)
+        said = settings.tasks.persist_result
+        if said is None:
+            said = self.keeping.persist_result
+        return settings.results.persist if said is None else said
 
     def forgets(self, task: Task) -> bool:
         """True if the value of *task* is to be dropped once it is kept."""

@@ -172,16 +172,18 @@ class Task(Operators):
         """True if results of former runs may be used."""
         if self.persist_result is False:
             return False
-        given = (self.cache_for, self.cache_key_fn, self.cache_validator, self.cache_policy or None)
-        return any(each is not None for each in given)
+        # Spelled out, here and below: it is asked several times for each task, and a generator takes longer to make.
+        is_timed = self.cache_for is not None or self.cache_validator is not None
+        return is_timed or self.cache_key_fn is not None or bool(self.cache_policy)
 
     @property
     def asks_for_persistence(self) -> bool | None:
         """What the task itself says about keeping its result; None if nothing."""
         if self.persist_result is not None:
             return self.persist_result
-        hints = (self.result_storage, self.result_storage_key, self.result_serializer, self.cache_key_fn)
-        return True if self.cache_policy or any(hint is not None for hint in hints) else None
+        has_place = self.result_storage is not None or self.result_storage_key is not None
+        has_key = self.cache_key_fn is not None or bool(self.cache_policy)
+        return True if has_place or has_key or self.result_serializer is not None else None
 
     def on_commit(self, hook: Hook) -> Hook:
         """Call *hook* with the `OpenTransaction` when the transaction is committed that this task belongs to."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from strongroom._again import Round, is_resumption, keep_inputs, later, unwrapped
 from strongroom._call import call
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 __all__ = ["TaskRunner"]
 
 _log = logging.getLogger("strongroom")
+
+# There is nothing in it that differs from task to task.
+_RUNNING: Final = Running()
 
 
 class _NotYet(Exception):  # noqa: N818  # not an error
@@ -155,7 +158,6 @@ class TaskRunner:
             self.ask_trigger,
             self._check_mapping,
             self._take_turn,
-            self._set_running,
         ):
             try:
                 new = step(state)
@@ -163,7 +165,7 @@ class TaskRunner:
                 new = self._with_inputs(signal.state)
             if new is not state:
                 return self._change(state, new)
-        return state
+        return self._change(state, _RUNNING)
 
     def _check_ready(self, state: State) -> State:
         if not state.is_pending() or (isinstance(state, Paused) and state.start_time is None):
@@ -267,9 +269,6 @@ class TaskRunner:
             if edge.mapped:
                 return Failed("there is nothing to map over, since what it is mapped over did not succeed")
         return state
-
-    def _set_running(self, state: State) -> State:  # noqa: ARG002  # one of the steps
-        return Running()
 
     def _finish(self) -> State:
         """Call the task and keep what it returns."""
@@ -394,7 +393,7 @@ class TaskRunner:
             # What waits for its turn was not started this time.
             run_count=self._run_count - state.is_queued(),
             task_run_name=self._name,
-            tags=tuple(sorted(task.tags)),
+            tags=tuple(sorted(task.tags)) if task.tags else (),
             cache=self._cache.news() if self._cache is not None else None,
         )
         self._job.is_done = state.is_successful()

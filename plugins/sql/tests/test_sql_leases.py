@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from strongroom.errors import BackendError
+from strongroom_sql import _leases
+from strongroom_sql._schema import migrate
 from strongroom_sql.backend import SQLBackend
 
 LONG = 600.0
@@ -162,6 +165,23 @@ def test_a_lease_in_a_file_that_was_moved_away_is_refused(backend: SQLBackend, t
 
     with pytest.raises(BackendError, match="moved or deleted"):
         backend.acquire("another", "one", seconds=LONG) if call == "acquire" else backend.renew(lease, seconds=LONG)
+
+
+def test_what_is_asked_about_leases_is_compiled_once(tmp_path: Path) -> None:
+    cache: dict[object, object] = {}
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/leases.db", poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        migrate(connection, "the database")
+        connection.execution_options(compiled_cache=cache)
+
+        _leases.is_full(connection, NAME, slots=1)
+        lease = _leases.acquire(connection, NAME, "one", seconds=LONG, slots=1)
+        assert lease is not None
+        _leases.renew(connection, lease, seconds=LONG)
+        _leases.release(connection, lease)
+
+    # To look; to sweep those of a name and all others, to look and to insert; to renew; to delete.
+    assert len(cache) == 7
 
 
 if __name__ == "__main__":

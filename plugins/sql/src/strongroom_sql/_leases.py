@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from strongroom.abc import Lease
 from strongroom_sql._schema import leases
@@ -23,18 +24,18 @@ _UNIX_EPOCH_IN_DAYS: Final = 2_440_587.5
 _MILLISECONDS_OF_A_DAY: Final = 86_400_000
 
 
-class _Now(sa.ColumnElement[int]):
+class _Now(FunctionElement[int]):
     """The database's clock, in milliseconds since 1970-01-01 UTC."""
 
     type = sa.BigInteger()
+    # True of functions only: what has another element in it is compiled anew each time.
     inherit_cache = True
 
 
 @compiles(_Now, "sqlite")
-def _of_sqlite(_element: _Now, compiler: SQLCompiler, **options: object) -> str:
+def _of_sqlite(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
     # The name for it that every SQLite knows; unixepoch() with fractions of a second is of 2023.
-    days = sa.func.julianday("now") - _UNIX_EPOCH_IN_DAYS
-    return compiler.process(sa.cast(days * _MILLISECONDS_OF_A_DAY, sa.BigInteger), **options)
+    return f"CAST((julianday('now') - {_UNIX_EPOCH_IN_DAYS}) * {_MILLISECONDS_OF_A_DAY} AS BIGINT)"
 
 
 @compiles(_Now, "postgresql")

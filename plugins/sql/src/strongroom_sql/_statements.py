@@ -86,9 +86,10 @@ def check_no_gap(connection: sa.Connection, envelopes: Sequence[Envelope]) -> No
     for envelope in envelopes:
         place = (envelope.run_id, envelope.task, envelope.map_index)
         sequence = envelope.sequence
-        if sequence and newest.get(place, -1) < sequence - 1:
+        last = newest.get(place, -1)
+        if last < sequence - 1:
             wanted[*place, sequence - 1] = envelope
-        if newest.get(place, -1) < sequence:
+        if last < sequence:
             newest[place] = sequence
     if not wanted:
         return
