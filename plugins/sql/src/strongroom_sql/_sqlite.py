@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,6 +31,9 @@ _PRAGMAS: Final = (
     # 32 MiB at most, so that the indexes of a million documents need not be fetched again for each of them.
     "cache_size = -32768",
 )
+
+# Between two tries, where SQLite does not wait by itself.
+_PAUSE: Final = 0.01
 
 
 def path_of(url: str) -> Path:
@@ -124,13 +128,25 @@ def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
     try:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
+        if _ask_for_wal(connection, time.monotonic() + busy_seconds) != "wal":
             raise BackendError(f"the database {str(path)!r} cannot have a write-ahead log; put it on a local disk")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _ask_for_wal(connection: sqlite3.Connection, deadline: float) -> object:
+    """Have *connection* write into a write-ahead log; the mode that it has then."""
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as exc:
+            # Of several that find a new file at once each reads it and wants to have it alone. SQLite sees that no
+            # waiting would help while all of them do, and refuses without the wait that it was asked for.
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _sync_folder(folder: Path) -> None:
