@@ -7,7 +7,6 @@ Each run is a fork of this process, which has imported everything, so that hundr
 from __future__ import annotations
 
 import faulthandler
-import functools
 import json
 import os
 import random
@@ -19,8 +18,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from strongroom import Flow, Parameter, Slot, _running, task
-from strongroom._leases import open_leases
+from strongroom import Flow, Parameter, Slot, task
 from strongroom.errors import UnknownRunError
 from strongroom.project import Project
 
@@ -30,9 +28,6 @@ COUNT = 20
 PATIENCE = 120.0
 INTERRUPTED = 130
 EXECUTORS = {signal.SIGKILL: ("sync", "sync", "sync", "threads"), signal.SIGINT: ("sync", "threads", "processes")}
-
-# That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
-_running.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
 
 
 def note(call: str) -> None:
