@@ -196,6 +196,8 @@ def test_a_field_of_any_other_type_or_size_is_not_taken_for_a_document(
     it, run_id = random.Random(field), true[0].run_id
     for number, odd in enumerate(it.sample(ODD, len(ODD) if LONG else 6)):
         place = it.randrange(1, len(true))
+        if type(odd) is type(getattr(true[place], field)) and odd == getattr(true[place], field):
+            continue  # that is the truth
         record = [*true[:place], changed(true[place], **{field: odd}), *true[place + 1 :]]
         for command in some(it, [*OF_A_RUN, *OF_ALL_RUNS[:4]]):
             done = call(command, run_id, Odd(record))
