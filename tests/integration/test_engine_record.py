@@ -250,7 +250,7 @@ def test_a_veto_does_not_stand_in_the_way_of_an_interrupt(plugin: Callable[[obje
     with pytest.raises(KeyboardInterrupt):
         flow.run()
 
-    assert types(recorded()) == ["Running", "Running"]
+    assert types(recorded()) == ["Running", "Running", "Cancelling"]
 
 
 # The backend.

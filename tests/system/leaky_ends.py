@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
-from strongroom import Flow, Parameter, cancel_run, context
+from strongroom import Flow, Parameter, context
 
 from .leaky_parts import a_task, says_of_success
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from strongroom import Backend
+    from collections.abc import Callable, Mapping
 
     from .surfaces import Told
 
@@ -70,11 +67,11 @@ def down(told: Told) -> tuple[Flow, Mapping[str, object]]:
     return flow, {"x": told["parameter while the backend is down"]}
 
 
-def cancelled(told: Told, backend: Backend) -> tuple[Flow, Mapping[str, object]]:
-    """A run that another thread cancels while it goes on."""
+def cancelled(told: Told, cancel: Callable[[str], object]) -> tuple[Flow, Mapping[str, object]]:
+    """A run that calls *cancel*, which has another thread cancel it, and goes on."""
 
     def says(x: object) -> object:
-        threading.Thread(target=cancel_run, args=(context.run_id,), kwargs={"backend": backend}, daemon=True).start()
+        cancel(context.run_id)
         return x
 
     def waits(x: object) -> object:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from strongroom import Backend, Envelope, Flow, Keyring, Parameter, _running, context
+from strongroom import Backend, Envelope, Flow, Keyring, Parameter, _running, cancel_run, context
 from strongroom._leases import open_leases
 from strongroom._policy import FIELDS, allowed
 from strongroom.documents import Disposition
@@ -128,9 +129,10 @@ class Ran:
             # What a run hears of is asked for three times in this time.
             patch.setattr(_running, "open_leases", partial(open_leases, seconds=0.2))
             for told in self.told:
-                flow, parameters = cancelled(told, backend)
-                with pytest.raises(KeyboardInterrupt):
-                    flow.run(parameters, backend=backend)
+                with ThreadPoolExecutor(1) as pool:
+                    flow, parameters = cancelled(told, partial(pool.submit, cancel_run, backend=backend))
+                    with pytest.raises(KeyboardInterrupt):
+                        flow.run(parameters, backend=backend)
             assert "a canary was written, read back and undone" in Called(["doctor", "--json"], None, patch).out
 
     @property
