@@ -127,7 +127,7 @@ class Ran:
         """Cancel a run of each round from outside, and let the doctor look at all that is there."""
         with pytest.MonkeyPatch.context() as patch:
             # What a run hears of is asked for three times in this time.
-            patch.setattr(_running, "open_leases", partial(open_leases, seconds=0.2))
+            patch.setattr(_running, "open_leases", partial(open_leases, seconds=3.0))
             for told in self.told:
                 with ThreadPoolExecutor(1) as pool:
                     flow, parameters = cancelled(told, partial(pool.submit, cancel_run, backend=backend))
