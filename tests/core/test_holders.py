@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import _holders
+from strongroom import _boot
 from strongroom._holders import holding_here, left_here
 from strongroom.abc import Lease
 
@@ -44,7 +44,7 @@ def test_a_copy_of_a_home_and_another_machine_know_nothing(isolated: Path, monke
         assert left_here(Path("copy"), RUN) is None
     left_by_a_process_that_died(isolated)
 
-    monkeypatch.setattr(_holders, "_BOOT", Path("absent"))
+    monkeypatch.setattr(_boot, "_FILE", Path("absent"))
 
     assert left_here(isolated, RUN) is None
 

@@ -499,7 +499,7 @@ def test_what_a_crash_of_the_machine_tore_off_is_left_out_if_nobody_was_told_tha
     with path.open("r+b") as file:
         file.seek(end - 100)
         file.write(bytes(100))
-    monkeypatch.setattr(segment_module, "_boot_id", lambda: b"another start ..")
+    monkeypatch.setattr(segment_module, "boot_id", lambda: b"another start ..")
     backend = Kept()
 
     (left,) = outboxes.deliver(backend).left
@@ -520,7 +520,7 @@ def test_what_was_durable_is_missed_whatever_crashed(outboxes: Outboxes, monkeyp
     with path.open("r+b") as file:
         file.seek(end - 100)
         file.write(bytes(100))
-    monkeypatch.setattr(segment_module, "_boot_id", lambda: b"another start ..")
+    monkeypatch.setattr(segment_module, "boot_id", lambda: b"another start ..")
 
     (left,) = outboxes.deliver(Kept()).left
 

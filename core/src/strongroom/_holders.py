@@ -12,26 +12,26 @@ import fcntl
 import os
 import re
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from strongroom._boot import UNKNOWN, boot_id
 from strongroom.abc import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["holding_here", "left_here"]
 
 _FOLDER = "running"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MOST = 1 << 12
 _RUN_ID = re.compile("[0-9a-f]{32}")
 
 
 class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    boot: str
+    boot: bytes
     """Which start of which machine it was: elsewhere the lock of a shared folder may not be seen."""
     file: tuple[int, int]
     """The device and number of the file: a copy of the home has no locks."""
@@ -62,7 +62,7 @@ def _noted(home: Path, run_id: str, lease: Lease) -> int | None:
         descriptor = os.open(home / _FOLDER / run_id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(_Note(_boot(), _number(descriptor), lease)), 0)
+        os.pwrite(descriptor, msgspec.json.encode(_Note(boot_id(), _number(descriptor), lease)), 0)
     except OSError:
         if descriptor is not None:
             os.close(descriptor)
@@ -85,19 +85,12 @@ def left_here(home: Path, run_id: str) -> Lease | None:
         # Nobody who lives gives it up before the end.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         note = msgspec.json.decode(os.pread(descriptor, _MOST, 0), type=_Note)
-        is_certain = note.boot == _boot() != "" and note.file == _number(descriptor)
+        is_certain = note.boot == boot_id() != UNKNOWN and note.file == _number(descriptor)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     finally:
         os.close(descriptor)
     return note.lease if is_certain else None
-
-
-def _boot() -> str:
-    try:
-        return _BOOT.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _number(descriptor: int) -> tuple[int, int]:

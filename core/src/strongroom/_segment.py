@@ -22,21 +22,21 @@ import mmap
 import os
 import struct
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from strongroom._boot import UNKNOWN, boot_id
 from strongroom.errors import OutboxDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["OVERHEAD", "Segment"]
 
 _MAGIC = b"strongroom/box/1"
 _WRITTEN, _DURABLE, _DELIVERED, _BOOT = slice(16, 24), slice(24, 32), slice(32, 40), slice(40, 56)
 _START = 64
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _HEAD = struct.Struct("<II")
 # So that zeros, which is what stands after the last frame, are no frame.
 _SEED = 0x73747267
@@ -77,7 +77,7 @@ class Segment:
             os.close(descriptor)
         for mark in (_WRITTEN, _DURABLE, _DELIVERED):
             mapped[mark] = _START.to_bytes(8, "little")
-        mapped[_BOOT] = _boot_id()
+        mapped[_BOOT] = boot_id()
         segment = cls(path, mapped)
         segment.append(first)
         # Last, so that a file that has it has the rest.
@@ -167,7 +167,7 @@ class Segment:
             delivered = end if end <= self.delivered else delivered
         is_whole = end == self.written
         # A process that is killed tears nothing: what it copied is the kernel's.
-        if not is_whole and (end < self.durable or self._bytes[_BOOT] == _boot_id() != bytes(16)):
+        if not is_whole and (end < self.durable or self._bytes[_BOOT] == boot_id() != UNKNOWN):
             raise OutboxDamagedError(str(self.path), f"it is not whole after {end} bytes")
         self.written = end
         # What is delivered twice does no harm: a mark that stands between two frames is one that nobody set.
@@ -204,13 +204,6 @@ class Segment:
     def close(self) -> None:
         """Let go of the file."""
         self._bytes.close()
-
-
-def _boot_id() -> bytes:
-    try:
-        return bytes.fromhex(_BOOT_ID.read_text("ascii").replace("-", ""))
-    except (OSError, ValueError):
-        return bytes(16)
 
 
 def _allocate(descriptor: int, size: int) -> None:
