@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from concurrent.futures import Future
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from strongroom._stored import Checked
+from strongroom._threads import Threads
 from strongroom.errors import NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from strongroom._storage import Storage
     from strongroom._stored import Metadata
@@ -22,7 +22,6 @@ __all__ = ["check_all", "in_order"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_Jobs: TypeAlias = "SimpleQueue[tuple[Future[_R], _T] | None]"
 
 
 def check_all(storage: Storage, prefix: str, check: Callable[[str], Metadata]) -> Iterator[Checked]:
@@ -47,33 +46,15 @@ def in_order(work: Callable[[_T], _R], items: Iterable[_T], at_once: int) -> Ite
     They are at most twice as many items ahead of whoever asks. An error of *work* is raised in its turn. When nobody
     asks any more, nothing is begun any more, and what was begun is not waited for, not even at the end of the process.
     """
-    jobs: _Jobs[_R, _T] = SimpleQueue()
+    threads = Threads[_R](at_once, "strongroom-check")
     waiting: deque[Future[_R]] = deque()
-    threads = 0
     try:
         for item in items:
-            waiting.append(Future())
-            jobs.put((waiting[-1], item))
-            if threads < at_once:
-                # A daemon, since a read that hangs would hold up the end of the process.
-                threading.Thread(target=_work, args=(work, jobs), name="strongroom-check", daemon=True).start()
-                threads += 1
+            waiting.append(threads.submit(partial(work, item)))
             if len(waiting) >= 2 * at_once:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        for future in waiting:
-            future.cancel()
-        for _ in range(threads):
-            jobs.put(None)
-
-
-def _work(work: Callable[[_T], _R], jobs: _Jobs[_R, _T]) -> None:
-    while (job := jobs.get()) is not None:
-        future, item = job
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(work(item))
-            except BaseException as exc:  # whatever it is, whoever asks is told
-                future.set_exception(exc)
+        threads.cancel()
+        threads.end(wait=False)

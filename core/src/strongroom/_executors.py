@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextvars
 import os
-import queue
 import threading
 from concurrent.futures import Future
 from concurrent.futures._base import FINISHED
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from strongroom._interrupts import LISTEN
+from strongroom._threads import Threads
 from strongroom.abc import Executor, StoppedAtOnce
 from strongroom.errors import DefinitionError
 
@@ -25,8 +24,6 @@ __all__ = ["SyncExecutor", "ThreadExecutor", "executor_of"]
 
 _CLOSED = "this executor is not open; use it in a `with` block"
 _IN_USE = "this executor is in use by another run; give each run one of its own"
-
-_Work: TypeAlias = "tuple[Future[object], Callable[[], object]]"
 
 
 class _Finished(Future[object]):
@@ -76,77 +73,6 @@ class SyncExecutor(Executor):
             return future
 
 
-class _Threads:
-    """Threads that do one thing after the other; they are started when they are needed.
-
-    Those of `concurrent.futures` keep a process from ending until they end, so that nothing would end a run whose task
-    goes on for ever.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._unfinished = 0
-        self._lock = threading.Lock()
-
-    def submit(self, call: Callable[[], object]) -> Future[object]:
-        future: Future[object] = Future()
-        self._work.put((future, call))
-        with self._lock:
-            self._unfinished += 1
-            if len(self._threads) < min(self._unfinished, self._most):
-                name = f"strongroom-task_{len(self._threads)}"
-                thread = threading.Thread(target=self._work_on, name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
-        return future
-
-    def cancel(self) -> None:
-        """Let nobody begin with what has not begun."""
-        try:
-            while (work := self._work.get_nowait()) is not None:
-                work[0].cancel()
-        except queue.Empty:
-            pass
-
-    def end(self, *, wait: bool) -> None:
-        """Let them end when nothing is left, and *wait* for that."""
-        for _ in self._threads:
-            self._work.put(None)
-        left = len(self._threads) if wait else 0
-        # Nothing that an interrupt could leave locked, as it could within `Thread.join`.
-        while left:
-            try:
-                self._ended.get(timeout=LISTEN)
-                left -= 1
-            except queue.Empty:
-                continue
-        for thread in self._threads if wait else ():
-            thread.join()
-
-    def _work_on(self) -> None:
-        while (work := self._work.get()) is not None:
-            future, call = work
-            if future.set_running_or_notify_cancel():
-                _fulfil(future, call)
-            # Not until the next one comes: what it holds may be large.
-            del work, future, call
-            with self._lock:
-                self._unfinished -= 1
-        self._ended.put(None)
-
-
-def _fulfil(future: Future[object], call: Callable[[], object]) -> None:
-    try:
-        result = call()
-    except BaseException as exc:  # the future carries whatever the callable raises
-        future.set_exception(exc)
-    else:
-        future.set_result(result)
-
-
 class ThreadExecutor(Executor):
     """Runs callables in threads of this process; each sees the context variables of the thread that submitted it.
 
@@ -160,12 +86,12 @@ class ThreadExecutor(Executor):
         if max_workers is not None and max_workers < 1:
             raise DefinitionError("max_workers must be a whole number from 1")
         self._max_workers = max_workers or min(32, (os.cpu_count() or 1) + 4)
-        self._threads: _Threads | None = None
+        self._threads: Threads[object] | None = None
 
     def __enter__(self) -> Self:
         if self._threads is not None:
             raise RuntimeError(_IN_USE)
-        self._threads = _Threads(self._max_workers)
+        self._threads = Threads(self._max_workers, "strongroom-task")
         return self
 
     def __exit__(
