@@ -255,4 +255,3 @@ def test_a_small_value_beside_a_pickle_file(benchmark: BenchmarkFixture, tmp_pat
 
     benchmark.pedantic(once, rounds=300)
     benchmark.extra_info.update({way: f"{statistics.median(each) * 1e6:.0f} us" for way, each in seen.items()})
-    print(json.dumps(benchmark.extra_info))  # noqa: T201  # pytest -s shows the table

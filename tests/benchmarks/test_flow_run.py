@@ -80,6 +80,7 @@ def test_a_trivial_task(benchmark: BenchmarkFixture, tmp_path: Path, shape: obje
     cost = benchmark.stats.stats.min / size * 1e6
     ratio = min(pair[0] for pair in pairs) / min(pair[1] for pair in pairs)
     benchmark.extra_info["us per task"] = round(cost, 1)
+    benchmark.extra_info["us per task, median"] = round(benchmark.stats.stats.median / size * 1e6, 1)
     benchmark.extra_info["budget"] = BUDGET_US
     benchmark.extra_info["processor's us per task"] = round(min(pair[0] for pair in pairs) / size * 1e6, 1)
     benchmark.extra_info["processor's time over the floor"] = round(ratio, 2)

@@ -128,4 +128,3 @@ def test_append_in_groups(
     ours, theirs = benchmark.stats.stats.median, statistics.median(raw_seconds)
     benchmark.extra_info |= {"rows per second": load.count / ours, "raw rows per second": load.count / theirs}
     benchmark.extra_info |= {"ratio to raw": theirs / ours, "budget": BUDGET}
-    print(f"\n{load}: {load.count / ours:,.0f} rows a second, raw {load.count / theirs:,.0f}")  # noqa: T201  # the report
