@@ -207,6 +207,26 @@ def test_what_a_plugin_vetoes_does_not_leave_and_its_task_fails(
     assert state.is_failed()
 
 
+def test_state_handlers_hear_that_a_veto_made_a_failure_of_a_state_and_cannot_change_that(
+    plugin: Callable[[object], None], recorded: Recorded
+) -> None:
+    plugin(Guards())
+    heard: list[str] = []
+
+    def handler(_: object, old: states.State, new: states.State) -> states.State | None:
+        heard.append(f"{type(old).__name__} {type(new).__name__}")
+        return states.Success() if new.is_failed() else None
+
+    with Flow("flow") as flow:
+        work = a_task(raises(signals.SUCCESS("a forbidden word")), name="work", state_handlers=[handler])()
+
+    state = flow.run()
+
+    assert heard == ["Pending Running", "Running Success", "Success Failed"]
+    assert types(recorded(task="work")) == ["Running", "Failed"]
+    assert states_of(state)[work].is_failed()
+
+
 def test_what_a_plugin_blots_out_is_not_recorded_but_stays_in_the_process(
     plugin: Callable[[object], None], recorded: Recorded
 ) -> None:

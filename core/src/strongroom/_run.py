@@ -178,7 +178,9 @@ class Run:
             record(new)
         except EgressError as exc:
             # Fail closed: what may not be told did not succeed. That it failed may be told, or not even that.
-            new = Failed(str(exc), result=exc)
+            vetoed, new = new, Failed(str(exc), result=exc)
+            # Whoever heard of the one hears of the other, and cannot make more of it.
+            told(handlers, subject, vetoed, new)
             with contextlib.suppress(EgressError):
                 record(new)
         self.project.plugins.state_changed(subject, old, new)

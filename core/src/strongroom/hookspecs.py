@@ -91,7 +91,8 @@ def strongroom_fingerprint(value: object) -> bytes | None:
 def strongroom_outgoing(document: object) -> object:
     """See a document before it is sealed, and return None or a tightened copy of it.
 
-    The copy has the same type and identity. Raise to veto: the document does not leave, and the task fails.
+    The copy has the same type and identity. Raise to veto: the document does not leave, and the task fails,
+    of which its state handlers hear.
     """
 
 
