@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from typing import BinaryIO
 
-from strongroom import Flow, Serializer, State, Task, task
+from strongroom import Envelope, Flow, Serializer, State, Task, task
+from strongroom import _outbox as outbox_module
+from strongroom_sql.backend import SQLBackend
 
 # Longer than any test would wait for.
 LONG = 300.0
@@ -64,11 +68,32 @@ def is_kept(x: int, seconds: float) -> int:
     return x + 1 + int(seconds * 0)
 
 
+@task(persist_result=True)
+def fills_the_outbox(x: int, seconds: float) -> int:
+    return x + 1 + int(seconds * 0)
+
+
+def fill_the_outbox() -> None:
+    """Let the backend take nothing, and say when there is no more room for what it is to take."""
+    wait = outbox_module.Outbox._wait_for_room
+
+    def tell_and_wait(self: outbox_module.Outbox) -> None:
+        sleeps.run(0, 1e-9)
+        wait(self)
+
+    def take_nothing(self: SQLBackend, envelopes: Sequence[Envelope]) -> None:
+        threading.Event().wait()
+
+    outbox_module.Outbox._wait_for_room = tell_and_wait  # type: ignore[method-assign]
+    outbox_module._PATIENCE = LONG
+    SQLBackend.append = take_nothing  # type: ignore[method-assign]
+
+
 def flow_of(stubborn: Task, seconds: float) -> Flow:
     """A flow that ends by itself only if it has no *seconds* to take."""
     with Flow("stubborn") as flow:
         begin = first()
-        for _ in range(2):
+        for _ in range(3000 if stubborn is fills_the_outbox else 2):
             stubborn(begin, seconds)
     return flow
 
@@ -80,11 +105,14 @@ def main(executor: str, what: str, run_id: str = "", _now: str = "") -> None:
         "cleans_up": cleans_up,
         "is_told_about": is_told_about,
         "is_kept": is_kept,
+        "fills_the_outbox": fills_the_outbox,
     }
     stubborn = tasks[what]
     if run_id:
         state = flow_of(stubborn, 0.0).resume(run_id, executor=executor)
         raise SystemExit(0 if state.is_successful() else str(state))
+    if stubborn is fills_the_outbox:
+        fill_the_outbox()
     flow_of(stubborn, LONG).run(executor=executor)
 
 

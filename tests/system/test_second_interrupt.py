@@ -87,6 +87,26 @@ def test_the_second_one_ends_a_run_whose_database_is_locked(isolated: Path) -> N
     _check_record("threads", "sleeps")
 
 
+@pytest.mark.parametrize("executor", ["sync", "threads", "processes"])
+def test_the_second_one_ends_a_run_that_waits_for_room_in_the_outbox(
+    executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRONGROOM_BACKEND_OUTBOX_MEGABYTES", "1")
+    with started(executor, "fills_the_outbox") as process:
+        process.send_signal(signal.SIGINT)
+        wait_for("press it again to stop at once")
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(AT_ONCE) == INTERRUPTED, Path("errors").read_text()
+    # There was no room to write down that it ended: it is gone on with like one that was killed.
+    (waiting,) = Project.open().outbox.waiting()
+    done = subprocess.run(
+        [*PROGRAM, executor, "fills_the_outbox", waiting.run_id, "now"], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def _check_record(executor: str, what: str) -> None:
     """See that the record has an end for all that was begun, and that the run can be gone on with."""
     project = Project.open()

@@ -21,7 +21,7 @@ from strongroom._task_runner import TaskRunner
 from strongroom._transactions import Transactions
 from strongroom.abc import StoppedAtOnce
 from strongroom.context import context
-from strongroom.errors import EgressError, StrongroomError
+from strongroom.errors import EgressError, OutboxFullError, StrongroomError
 from strongroom.states import Cancelled, Cancelling, Failed, Mapped, Paused, Pending, Running, Scheduled, State, Success
 
 if TYPE_CHECKING:
@@ -130,8 +130,9 @@ class FlowRunner:
         # Before anything is closed.
         if kind is not None:
             self._run.stopping.set()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._change(Cancelling("waits for what runs"))
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and not issubclass(kind, StoppedAtOnce):
+            with contextlib.suppress(OutboxFullError):
+                self._change(Cancelling("waits for what runs"))
 
     def _go_on(self) -> None:
         """Let the transactions know what was finished before."""
@@ -299,18 +300,22 @@ class FlowRunner:
 
     def _end(self, error: BaseException) -> None:
         """Write down that the run ends by *error*."""
-        if not self._run.recorder.has_begun:
-            return
-        try:
-            self._stop(error)
-        except StoppedAtOnce as second:
-            self._stop(second)
-            raise
+        if self._run.recorder.has_begun:
+            try:
+                self._stop(error)
+            except StoppedAtOnce as second:
+                self._stop(second)
+                raise
         # One that comes while this is written down does so when it is.
         self._run.interrupts.check()
 
     def _stop(self, error: BaseException) -> None:
-        # What ended the run is worth more than the news that a plugin did not let this out.
+        # What ended the run is worth more than the news that there is no room to write that down.
+        with contextlib.suppress(OutboxFullError):
+            self._record_stop(error)
+
+    def _record_stop(self, error: BaseException) -> None:
+        # Or that a plugin did not let it out.
         with contextlib.suppress(EgressError):
             if isinstance(error, StoppedAtOnce):
                 # As if the process had been killed, but for the record: hooks and handlers may take any time.

@@ -70,10 +70,11 @@ class Interrupts:
 
     Attributes:
         is_pending: one waits for `check`.
+        is_second: two have been pressed, so that nobody is to wait for anything any more.
         who: says, for people, whose end the run would wait for now.
     """
 
-    __slots__ = ("_before", "_has_come", "_is_second", "_places", "_thread", "is_pending", "who")
+    __slots__ = ("_before", "_has_come", "_places", "_thread", "is_pending", "is_second", "who")
 
     def __init__(self, places: Mapping[CodeType, Comes] | None = None) -> None:
         self.is_pending = False
@@ -82,7 +83,7 @@ class Interrupts:
         self._places = {**(places or {}), Interrupts._come.__code__: Comes.NOW}
         self._before: Callable[[int, FrameType | None], object] | None = None
         self._has_come = False
-        self._is_second = False
+        self.is_second = False
         self._thread = 0
 
     def __enter__(self) -> Self:
@@ -111,15 +112,15 @@ class Interrupts:
             self._come()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # as Python calls it
-        self._is_second = self.is_pending or self._has_come
+        self.is_second = self.is_pending or self._has_come
         comes = self._when(frame)
-        if comes is Comes.AFTER_IT or (comes is Comes.LATER and not self._is_second):
+        if comes is Comes.AFTER_IT or (comes is Comes.LATER and not self.is_second):
             self.is_pending = True
-        if not self._is_second:
+        if not self.is_second:
             # Not a `Thread`: the code that was interrupted may hold the lock that this takes. Not here: it may be
             # writing to the same stream.
             _thread.start_new_thread(self._tell, ())
-        if comes is Comes.NOW or (comes is Comes.LATER and self._is_second):
+        if comes is Comes.NOW or (comes is Comes.LATER and self.is_second):
             self._come()
 
     def _when(self, frame: FrameType | None) -> Comes:
@@ -137,12 +138,12 @@ class Interrupts:
             self._before(signal.SIGINT, sys._getframe())  # noqa: SLF001  # the only way to say where we are
         except KeyboardInterrupt:
             self._has_come = True
-            if self._is_second:
+            if self.is_second:
                 raise StoppedAtOnce("stopped at once by a second ctrl-C") from None
             raise
 
     def _tell(self) -> None:
         """Say, if the run is still there after a moment, what it waits for, and how not to wait."""
         time.sleep(_SILENCE)
-        if self._thread and not self._is_second and (self.is_pending or self._has_come):
+        if self._thread and not self.is_second and (self.is_pending or self._has_come):
             _log.warning("ctrl-C: waiting for the end of %s; press it again to stop at once", self.who())

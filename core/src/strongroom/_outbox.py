@@ -17,6 +17,7 @@ from strongroom.abc import StoppedAtOnce
 from strongroom.errors import BackendError, OutboxFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -38,10 +39,14 @@ _LAST_TRIES = 1.0
 _PATIENCE = 10.0
 
 
-def open_outbox(backend: Backend, outboxes: Outboxes, run_id: str) -> Outbox | Straight:
-    """The way to *backend* for the documents of a run; a context manager."""
+def open_outbox(
+    backend: Backend, outboxes: Outboxes, run_id: str, *, is_hurried: Callable[[], bool] = lambda: False
+) -> Outbox | Straight:
+    """The way to *backend* for the documents of a run; a context manager. See `Outbox`."""
     # What is in memory is gone when this process is, and so would be a box on the disk that waits for it.
-    return Straight(backend) if backend.id == MemoryBackend.id else Outbox(backend, outboxes, run_id)
+    if backend.id == MemoryBackend.id:
+        return Straight(backend)
+    return Outbox(backend, outboxes, run_id, is_hurried=is_hurried)
 
 
 class Straight:
@@ -80,9 +85,18 @@ class Outbox:
     This goes for SQLite on the same disk, too. Its transactions wait for the disk, so that states would have to wait
     for them in memory, where a kill would find them; and somebody may have locked it. To copy a state into a mapped
     file takes about 2 microseconds, and a box that is emptied in time never reaches the disk.
+
+    Args:
+        backend: where they go.
+        outboxes: the outbox of this home.
+        run_id: whose they are.
+        is_hurried: asked, while a box is full, whether to go on waiting for room.
     """
 
-    def __init__(self, backend: Backend, outboxes: Outboxes, run_id: str) -> None:
+    def __init__(
+        self, backend: Backend, outboxes: Outboxes, run_id: str, *, is_hurried: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._is_hurried = is_hurried
         self._backend = backend
         self._outboxes = outboxes
         self._about = About(run_id, backend.id, backend.address)
@@ -188,7 +202,8 @@ class Outbox:
         moves, deadline = self._moves, time.monotonic() + _PATIENCE
         with self._changed:
             while self._moves == moves and self._put != self._sent:
-                if self._error is not None or time.monotonic() > deadline or not self._sender.is_alive():
+                is_late = self._is_hurried() or time.monotonic() > deadline
+                if is_late or self._error is not None or not self._sender.is_alive():
                     raise OutboxFullError(self._outboxes.fullness)
                 self._changed.wait(0.1)
 

@@ -156,7 +156,7 @@ def _opened(
 ) -> Iterator[tuple[Outbox | Straight, Run]]:
     """What the tasks of a run share, *given* parameters and context; and a way to the backend, emptied at the end."""
     parameters, context = given
-    way = open_outbox(backend, project.outbox, run_id)
+    way = open_outbox(backend, project.outbox, run_id, is_hurried=lambda: interrupts.is_second)
     with way as outbox, ExitStack() as stack:
         log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
         put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
