@@ -72,6 +72,14 @@ def test_a_damaged_record_is_not_made_authentic(path: Path) -> None:
     assert place.read_bytes() == damaged
 
 
+def test_who_runs_for_long_checks_what_a_newer_key_tagged(path: Path) -> None:
+    early = a_store(path, "json")
+    rotate(path)
+    a_store(path, "json").write("value", "key")
+
+    assert early.check("key") == early.read("key").metadata
+
+
 def test_a_result_of_a_slot_is_found_under_the_name_that_it_had(path: Path) -> None:
     slot = Slot("0" * 32, "task-1")
     StoredHandler(a_store(path)).write("value", slot)

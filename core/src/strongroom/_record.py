@@ -291,10 +291,10 @@ def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, 
         DamagedError: the bytes are not those that somebody with the key wrote for this context.
     """
     header, line = read_header(source, location)
+    hasher = _known_hasher(keyring, header, context, line, location)
     payload_size = size - len(line) - _TRAILER_SIZE
-    if header.key not in keyring.ids or payload_size < 0:
+    if payload_size < 0:
         raise DamagedError(location)
-    hasher = _hasher(keyring, header, context, line)
     for chunk in chunks(source, payload_size):
         hasher.update(chunk)
     _check_trailer(source.read(_TRAILER_SIZE + 1), payload_size, hasher, location)
