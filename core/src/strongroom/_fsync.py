@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How do the names in a folder outlive a power cut?"""
+"""How does what is in a file, or which names are in a folder, outlive a power cut?"""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["fsync_folder"]
+__all__ = ["fsync"]
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make durable which names *folder* has: what is in a file may be on the disk before its name is.
+def fsync(path: Path) -> None:
+    """Make durable what is in the file *path*, or which names the folder *path* has.
+
+    Both are needed: what is in a file may be on the disk before its name is.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: it is not there, or the disk does not take it.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,7 +13,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from strongroom._fsync import fsync_folder
+from strongroom._fsync import fsync
 from strongroom.keyring import LINK_SIZE
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def note_head(home: Path, run_id: str, head: bytes) -> None:
         os.close(descriptor)
     if is_new:
         for each in (folder, home):
-            fsync_folder(each)
+            fsync(each)
 
 
 def known_head(home: Path, run_id: str) -> bytes | None:
@@ -79,7 +79,7 @@ def _shorten(path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    fsync_folder(path.parent)
+    fsync(path.parent)
 
 
 def _heads(data: bytes) -> dict[bytes, bytes]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from strongroom._fsync import fsync_folder
+from strongroom._fsync import fsync
 from strongroom._key_text import KeyText, plain, revealed, written
 from strongroom._keys import Key
 from strongroom.abc import KeySource
@@ -159,7 +159,9 @@ class KeyFile(KeySource):
                     # A link fails where a rename would replace: somebody else's new keyring may already be in use.
                     with contextlib.suppress(FileExistsError):
                         os.link(temporary, path)
-                _fsync_folders(path.parent)
+                # Its name, and that of its folder: results that outlive a power cut need their key.
+                for each in (path.parent, path.parent.parent):
+                    fsync(each)
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as exc:
@@ -186,9 +188,3 @@ def _check_permissions(path: Path, status: os.stat_result) -> None:
         raise KeyringError(f"others may read the keyring {str(path)!r}; close it: chmod 600 {str(path)!r}")
     if status.st_uid not in {os.geteuid(), 0}:
         raise KeyringError(f"the keyring {str(path)!r} belongs to another user; copy it and set STRONGROOM_HOME")
-
-
-def _fsync_folders(folder: Path) -> None:
-    """Make the names in *folder* durable, and its own: results that outlive a power cut need their key."""
-    for each in (folder, folder.parent):
-        fsync_folder(each)

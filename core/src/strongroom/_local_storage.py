@@ -12,7 +12,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from strongroom._fsync import fsync_folder
+from strongroom._fsync import fsync
 from strongroom._storage import Entry, check_key, is_key
 from strongroom._storage_errors import PERMANENT_ERRNO
 from strongroom.errors import NotFoundError, PermanentStorageError, StorageError, TransientStorageError
@@ -73,7 +73,7 @@ class LocalStorage:
             raise
         # The rename is not durable before its folder is.
         with _storage_errors(str(path)):
-            fsync_folder(path.parent)
+            fsync(path.parent)
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
         # A link that somebody planted is followed: wherever it leads, only a record of this key is believed.
@@ -167,7 +167,7 @@ class LocalStorage:
             missing.append(missing[-1].parent)
         for path in reversed(missing):
             path.mkdir(mode=0o700, exist_ok=True)
-            fsync_folder(path.parent)
+            fsync(path.parent)
 
 
 def _is_link(folder: Path) -> bool:

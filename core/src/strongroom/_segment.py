@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from strongroom._boot import UNKNOWN, boot_id
+from strongroom._fsync import fsync
 from strongroom.errors import OutboxDamagedError
 
 if TYPE_CHECKING:
@@ -148,11 +149,6 @@ class Segment:
         self.delivered = end
         self._bytes[_DELIVERED] = end.to_bytes(8, "little")
 
-    @property
-    def is_delivered(self) -> bool:
-        """True if nothing waits here."""
-        return self.delivered >= self.written
-
     def check(self) -> bool:
         """See that all frames are whole, before `waiting` may be called on what another process left.
 
@@ -219,8 +215,4 @@ def _sync(path: Path) -> None:
     """Bring the file to the disk, and its name, and that of its folder."""
     for each in (path, path.parent, path.parent.parent):
         with suppress(FileNotFoundError):
-            descriptor = os.open(each, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            fsync(each)
