@@ -7,7 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from strongroom._heads import known_head, note_head
+from strongroom._heads import forget_head, known_head, note_head
 
 
 def a_head(number: int) -> bytes:
@@ -35,6 +35,18 @@ def test_the_newest_runs_are_known_and_the_oldest_are_forgotten(tmp_path: Path) 
     assert all(known_head(tmp_path, run) == a_head(700 + number) for number, run in enumerate(runs[700:]))
     assert known_head(tmp_path, runs[0]) is None
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 80_000
+
+
+def test_what_is_forgotten_is_known_no_longer_and_others_are(tmp_path: Path) -> None:
+    one, two = "ab" + "1" * 30, "ab" + "2" * 30
+    forget_head(tmp_path, one)
+    for run in (one, two):
+        note_head(tmp_path, run, a_head(5))
+
+    forget_head(tmp_path, one)
+
+    assert known_head(tmp_path, one) is None
+    assert known_head(tmp_path, two) == a_head(5)
 
 
 def test_whoever_notes_at_once_loses_nothing(tmp_path: Path) -> None:

@@ -65,6 +65,24 @@ def test_what_could_not_be_handed_on_leaves_no_gap() -> None:
     assert [chain.follow(each) for each in sent] == [True, True]
 
 
+def test_a_chain_misses_what_must_be_there_until_it_comes() -> None:
+    keyring, sent = Keyring([OLD]), []
+    links = Links(keyring, sent.append)
+    heads = []
+    for number in range(3):
+        links.put(an_envelope(keyring, number))
+        heads.append(links.head)
+
+    chain = Chain(keyring, heads[1])
+    seen = [(chain.follow(each), chain.is_cut, chain.is_at_known) for each in sent]
+
+    assert seen == [(True, True, False), (True, False, True), (True, False, False)]
+    assert not Chain(keyring).is_cut
+    # What comes in another order is not what must be there.
+    chain = Chain(keyring, heads[1])
+    assert [chain.follow(sent[1]), chain.is_cut, chain.is_at_known] == [False, True, False]
+
+
 def test_a_resumed_run_is_one_chain() -> None:
     @task(trigger=manual_only)
     def one() -> None:

@@ -17,10 +17,10 @@ from strongroom._fsync import fsync
 from strongroom.keyring import LINK_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["known_head", "note_head"]
+__all__ = ["forget_head", "known_head", "note_head"]
 
 _FOLDER = "heads.d"
 _HEAD = re.compile(rb"[0-9a-f]{32} [0-9a-f]{%d}" % (2 * LINK_SIZE))
@@ -56,6 +56,16 @@ def known_head(home: Path, run_id: str) -> bytes | None:
     return None if found is None else bytes.fromhex(found.decode())
 
 
+def forget_head(home: Path, run_id: str) -> None:
+    """Know no longer how far the record of a run goes: its end was thrown away on purpose."""
+    path = _path(home / _FOLDER, run_id)
+    if path.exists():
+        with _alone(path.parent):
+            heads = _heads(path.read_bytes())
+            if heads.pop(run_id.encode(), None) is not None:
+                _replace(path, heads)
+
+
 def _add(path: Path, line: bytes) -> tuple[int, bool]:
     """The file at *path*, open and with *line* at its end, and whether it is a new one."""
     size = path.stat().st_size if path.exists() else 0
@@ -71,11 +81,14 @@ def _add(path: Path, line: bytes) -> tuple[int, bool]:
 
 def _shorten(path: Path) -> None:
     """Forget all but the newest runs."""
-    newest = list(_heads(path.read_bytes()).items())[-_KEPT:]
+    _replace(path, dict(list(_heads(path.read_bytes()).items())[-_KEPT:]))
+
+
+def _replace(path: Path, heads: Mapping[bytes, bytes]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.writelines(run_id + b" " + head + b"\n" for run_id, head in newest)
+        file.writelines(run_id + b" " + head + b"\n" for run_id, head in heads.items())
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

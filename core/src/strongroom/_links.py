@@ -51,10 +51,19 @@ class Links:
 class Chain:
     """Follows the documents of one run, as somebody has given them out."""
 
-    def __init__(self, keyring: Keyring) -> None:
+    def __init__(self, keyring: Keyring, known: bytes | None = None) -> None:
+        """Follow from the first document; *known* is the tag of one that must be there, if there is such a one."""
         self._keyring = keyring
+        self._known = known
         self.head = _FIRST
         """The tag of the document that came last."""
+        self.is_cut = known is not None
+        """True as long as the one that must be there has not come."""
+
+    @property
+    def is_at_known(self) -> bool:
+        """True if the one that must be there is the one that came last."""
+        return self.head == self._known and not self.is_cut
 
     def follow(self, envelope: Envelope) -> bool:
         """True if *envelope* is just what followed the one before it; whatever it is, the next is to follow it."""
@@ -65,7 +74,10 @@ class Chain:
         except (SealError, ValueError):
             expected = b""
         self.head = tag
-        return hmac.compare_digest(expected, tag)
+        follows = hmac.compare_digest(expected, tag)
+        if follows and tag == self._known:
+            self.is_cut = False
+        return follows
 
 
 def unlinked(envelope: Envelope) -> Envelope:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from strongroom._box import Box, Contents, segment_size, size_of
-from strongroom._heads import note_head
+from strongroom._heads import forget_head, note_head
 from strongroom.errors import BackendError, BackendUnavailableError, OutboxFullError
 from strongroom.keyring import LINK_SIZE
 
@@ -159,7 +159,7 @@ class Outboxes:
         return f"the outbox {str(self.root)!r} has the {self.most_bytes / 1e6:g} MB of backend.outbox_megabytes"
 
     def discard(self, run_id: str) -> int:
-        """Throw away what waits of a run, and never deliver it; how many boxes there were.
+        """Throw away what waits of a run, and never deliver it or miss it; how many boxes there were.
 
         Raises:
             BackendError: a process that lives has it, or it cannot be removed.
@@ -175,6 +175,8 @@ class Outboxes:
                 raise BackendError(f"{what}: {exc.strerror}: {exc.filename!r}; see to its permissions") from exc
             if box is None and folder.exists():
                 raise BackendError(f"what waits of the run {run_id!r} is in use by another process; end that first")
+        if folders:
+            forget_head(self._home, run_id)
         return len(folders)
 
     def _empty(self, box: Box, backend: Backend, stop: Callable[[], bool], moved: Callable[[int], object]) -> None:

@@ -200,8 +200,18 @@ def linked(
 ) -> Iterator[Callable[[Envelope], None]]:
     """A *put* that links each document of the run to the one before it; what the last one is stays known here."""
     links = Links(project.keyring, put, head)
+    before = links.head
     try:
         yield links.put
     finally:
-        if backend.id != MemoryBackend.id:
-            note_head(project.home, run_id, links.head)
+        if links.head != before and backend.id != MemoryBackend.id:
+            _note(project, run_id, links.head)
+
+
+def _note(project: Project, run_id: str, head: bytes) -> None:
+    try:
+        note_head(project.home, run_id, head)
+    except OSError as exc:
+        # The run is over, and all of it is recorded.
+        what = f"how far the record of the run {run_id} goes is not noted in {str(project.home)!r}"
+        _log.warning("%s, so nobody will miss its end: %s", what, exc.strerror)

@@ -60,6 +60,7 @@ __all__ = ["resume", "run"]
 _log = logging.getLogger("strongroom")
 
 _PATIENCE = 1.0
+_CUT = "this home has sent more of it than the backend has; bring the rest back there, or start a new run"
 
 
 def run(
@@ -112,8 +113,10 @@ def resume(
         _say_what_is_loosened(policy)
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=False))
         deliver_first(project, backend, run_id)
-        chain = project.chain()
+        chain = project.chain(run_id)
         record = read_record(run_id, project.documents(backend, run_id, chain=chain))
+        if chain.is_cut:
+            raise NotResumableError(run_id, _CUT)
         check_policy(record.run, policy, project.keyring)
         names = {name: Secret(source) for name, source in record.run.secrets.items()}
         given = _parameters(flow, {**record.run.parameters, **names})
@@ -156,10 +159,12 @@ def _opened(
 ) -> Iterator[tuple[Outbox | Straight, Run]]:
     """What the tasks of a run share, *given* parameters and context; and a way to the backend, emptied at the end."""
     parameters, context = given
-    way = open_outbox(backend, project.outbox, run_id, is_hurried=lambda: interrupts.is_second)
-    with way as outbox, ExitStack() as stack:
-        log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
+    outbox = open_outbox(backend, project.outbox, run_id, is_hurried=lambda: interrupts.is_second)
+    with ExitStack() as stack:
+        # Around the outbox: what is known to have left must not be lost in there by a crash of the machine.
         put = stack.enter_context(linked(project, backend, run_id, outbox.put, head))
+        stack.enter_context(outbox)
+        log = stack.enter_context(closing(LogFile(log_file(project.home, run_id))))
         gate = Gate(project.keyring, project.plugins, put, policy)
         recorder = Recorder(gate, run_id, sequences=sequences)
         write = log.write

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
-__all__ = ["Delivered", "Left", "Outboxes", "Project", "Waiting"]
+__all__ = ["Chain", "Delivered", "Left", "Outboxes", "Project", "Waiting"]
 
 _log = logging.getLogger("strongroom")
 
@@ -246,13 +246,12 @@ class Project:
             if found:
                 return
 
-    def chain(self) -> Chain:
-        """What tells whether each document of a run is the one that followed the one before it."""
-        return Chain(self.keyring)
+    def chain(self, run_id: str) -> Chain:
+        """What tells whether each document of a run is the one that followed the one before it.
 
-    def known_head(self, run_id: str) -> bytes | None:
-        """The tag of the last document of a run that this home has sent; None if it does not know."""
-        return known_head(self.home, run_id)
+        It also knows how far this home has come with sending them, if a process of this home has come to its end.
+        """
+        return Chain(self.keyring, known_head(self.home, run_id))
 
     def open_document(self, envelope: Envelope) -> Document:
         """The document in *envelope*, exactly as it was sent. Whether it is the one that was asked for, is to be seen.

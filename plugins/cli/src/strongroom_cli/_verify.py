@@ -14,7 +14,7 @@ from strongroom_cli._output import Output, print_json
 
 if TYPE_CHECKING:
     from strongroom import Backend, Envelope
-    from strongroom.project import Project
+    from strongroom.project import Chain, Project
 
 __all__ = ["Break", "Verdict", "check", "verify"]
 
@@ -92,23 +92,25 @@ def check(project: Project, backend: Backend, run_id: str) -> Verdict:
     Raises:
         UnknownRunError: there are none.
     """
-    chain, known = project.chain(), project.known_head(run_id)
-    breaks, number, seen, last = [], 0, False, ""
+    chain, breaks, number, last = project.chain(run_id), [], 0, ""
     for number, envelope in enumerate(project.envelopes(backend, run_id), 1):  # how many there were
         follows = chain.follow(envelope)
         problem = _problem(project, run_id, envelope, follows=follows)
         if problem:
             breaks.append(_break(number, envelope, problem))
-        seen = seen or (follows and chain.head == known)
         if envelope.kind != "log":  # lines of logs may come after the end
             last = envelope.type if not envelope.task and not problem else ""
     if not number:
         raise UnknownRunError(run_id)
-    is_ended = issubclass(STATE_TYPES.get(last, object), Finished)
-    end = "closed" if is_ended else "open"
-    if known is not None:
-        end = "cut" if not seen else "known" if chain.head == known else end
-    return Verdict(run_id, number, tuple(breaks), end)
+    return Verdict(run_id, number, tuple(breaks), _end(chain, last))
+
+
+def _end(chain: Chain, last: str) -> str:
+    if chain.is_cut:
+        return "cut"
+    if chain.is_at_known:
+        return "known"
+    return "closed" if issubclass(STATE_TYPES.get(last, object), Finished) else "open"
 
 
 def _problem(project: Project, run_id: str, envelope: Envelope, *, follows: bool) -> str:
