@@ -177,6 +177,20 @@ def test_branches_merge_element_by_element() -> None:
     assert run(f)[merged].result == [1, 12, 3]
 
 
+@pytest.mark.parametrize(("way", "expected"), [(1, [11, 12]), (2, [21, 22])])
+def test_a_skipped_branch_has_no_elements_to_merge(way: int, expected: list[int]) -> None:
+    with Flow("f") as f:
+        chosen = Parameter("way")
+        with case(chosen, 1):
+            tens = add.map([1, 2], y=unmapped(10))
+        with case(chosen, 2):
+            twenties = add.map([1, 2], y=unmapped(20))
+        merged = merge(tens, twenties, mapped=True)
+
+    assert run(f, way=way)[merged].result == expected
+    assert run(f, way=3)[merged].is_skipped()
+
+
 def test_a_task_that_skips_nobody_does_not_carry_the_skip_on() -> None:
     with Flow("f") as f:
         way = Parameter("way")

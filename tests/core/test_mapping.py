@@ -92,6 +92,21 @@ def test_what_is_mapped_over_a_mapped_task_does_not_wait_for_all_of_it() -> None
     assert run(f, "threads")[mapped].result == [0, 1]
 
 
+def test_one_element_after_the_other_goes_all_the_way_if_nothing_else_can_run_meanwhile() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def note(x: int) -> int:
+        seen.append((context.task_name, x))
+        return x
+
+    with Flow("f") as f:
+        task(note, name="b").map(task(note, name="a").map(numbers(3)))
+
+    run(f)
+
+    assert seen == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+
+
 @EXECUTORS
 def test_single_children_are_run_again(executor: str) -> None:
     tries: list[tuple[int, int]] = []
@@ -159,7 +174,7 @@ def test_a_failed_or_skipped_source_is_not_mapped_over() -> None:
 
     assert type(result[after_failure]) is states.TriggerFailed
     assert result[after_skip].is_skipped()
-    assert "nothing to map over" in str(result[regardless].message)
+    assert result[regardless].message == "there is nothing to map over, since the task 'fails-2' is Failed"
 
 
 @pytest.mark.parametrize("value", [5, "text", {"a": 1}, None])

@@ -225,15 +225,16 @@ class FlowRunner:
         except StrongroomError as exc:
             self._set(job, Failed(str(exc), result=exc))
             return
-        # What is mapped over this one can become its children now: they wait for ours, one by one.
+        startable = (child for child in reversed(children) if child.waiting_for == 0)
+        self._ready += [child for child in startable if not child.state.is_finished()]
+        # What is mapped over this one can become its children now: they wait for ours, one by one. Before the first of
+        # ours is run, so that theirs can follow it.
         early = [dependent for dependent in job.dependents if dependent.maps]
         job.dependents = [dependent for dependent in job.dependents if not dependent.maps]
         for dependent in early:
             self._lose_one(dependent)
         if job.open_children == 0:
             self._gather(job)
-        startable = (child for child in reversed(children) if child.waiting_for == 0)
-        self._ready += [child for child in startable if not child.state.is_finished()]
 
     def _take(self, done: _Done) -> None:
         job, future = done

@@ -105,15 +105,15 @@ class Job:
         self.wait_for(self.upstream.values())
 
     def is_mappable(self) -> bool:
-        """True if all that it maps over is there, children or a result that may be a list, and no skip has ended it."""
+        """True if all that it maps over is there, children or a result that may be a list, and no skip has ended it.
+
+        A task that goes on in spite of skips maps over what was not skipped, if there is anything.
+        """
         jobs = [(edge.mapped, source) for edge, source in self.upstream.items() if isinstance(source, Job)]
         if self.task.skip_on_upstream_skip and any(source.state.is_skipped() for _, source in jobs):
             return False
-        return all(
-            source.children is not None or (source.state.is_successful() and not source.state.is_skipped())
-            for mapped, source in jobs
-            if mapped
-        )
+        there = [source for mapped, source in jobs if mapped and not source.state.is_skipped()]
+        return bool(there) and all(source.children is not None or source.state.is_successful() for source in there)
 
 
 def upstream_states(job: Job) -> dict[Edge, State]:
@@ -165,20 +165,27 @@ NOTHING_YET = Beginning()
 def expand(job: Job, make_child: Callable[[Job, int], Job]) -> list[Job]:
     """Make the children of a mapped *job*: as many as the shortest of what it maps over has elements.
 
+    What was skipped has none, and is skipped for each child.
+
     Raises:
         DefinitionError: it maps over something that has no elements.
         HandlerError: what it maps over cannot be read.
     """
-    mapped = {edge: _elements(edge, source) for edge, source in job.upstream.items() if edge.mapped}
-    others = {edge: source for edge, source in job.upstream.items() if not edge.mapped}
+    sources = job.upstream.items()
+    mapped = {edge: _elements(edge, source) for edge, source in sources if edge.mapped and not _is_skipped(source)}
+    others = {edge: source for edge, source in sources if edge not in mapped}
     children = []
-    for index, sources in enumerate(zip(*mapped.values(), strict=False)):
+    for index, elements in enumerate(zip(*mapped.values(), strict=False)):
         child = make_child(job, index)
-        child.connect({**dict(zip(mapped, sources, strict=True)), **others})
+        child.connect({**dict(zip(mapped, elements, strict=True)), **others})
         children.append(child)
     job.children = children
     job.open_children = sum(not child.state.is_finished() for child in children)
     return children
+
+
+def _is_skipped(source: Job | State) -> bool:
+    return (source.state if isinstance(source, Job) else source).is_skipped()
 
 
 def _elements(edge: Edge, source: Job | State) -> Sequence[Job | State]:

@@ -265,9 +265,10 @@ class TaskRunner:
         return state if passes else TriggerFailed("the trigger did not pass")
 
     def _check_mapping(self, state: State) -> State:
-        for edge in () if self._map_index >= 0 else self._upstream:
-            if edge.mapped:
-                return Failed("there is nothing to map over, since what it is mapped over did not succeed")
+        for edge, upstream in () if self._map_index >= 0 else self._upstream.items():
+            if edge.mapped and (upstream.is_skipped() or not upstream.is_successful()):
+                kind = type(upstream).__name__
+                return Failed(f"there is nothing to map over, since the task {edge.upstream.slug!r} is {kind}")
         return state
 
     def _finish(self) -> State:
