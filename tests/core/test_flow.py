@@ -343,6 +343,8 @@ def test_a_long_chain_needs_no_deep_stack(executor: str) -> None:
         (lambda: one(task_args={"task_run_name": "{nothing}"}), "unknown"),
         (lambda: one(task_args={"task_run_name": "{parameters[z]}"}), "no such parameter"),
         (lambda: one(task_args={"task_run_name": "{task_name.__class__}"}), "attribute"),
+        (lambda: one(task_args={"task_run_name": "{task_name:{nothing}}"}), "unknown"),
+        (lambda: one(task_args={"task_run_name": "{task_name:{parameters.z}}"}), "attribute"),
         (lambda: one(task_args={"result_storage_key": "{"}), "no template"),
     ],
 )

@@ -19,10 +19,12 @@ _FORMATTER = string.Formatter()
 def _fields(template: str) -> list[tuple[str, str]]:
     """The first name and the rest of each field, such as ``("parameters", "[month]")``."""
     fields = []
-    for _, name, _, _ in _FORMATTER.parse(template):
+    for _, name, spec, _ in _FORMATTER.parse(template):
         if name is not None:
             end = min((name.find(mark) for mark in ".[" if mark in name), default=len(name))
             fields.append((name[:end], name[end:]))
+            # How it is formatted may itself be a template, such as in ``{day:{width}}``.
+            fields += _fields(spec or "")
     return fields
 
 
