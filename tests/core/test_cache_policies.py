@@ -110,7 +110,7 @@ def test_only_names_are_left_out(other: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"cache_policy": "INPUTS"}, "is a str; policies are in strongroom.caching"),
+        ({"cache_policy": "INPUTS"}, "made of the policies in strongroom.caching, not a str"),
         ({"cache_policy": INPUTS - "y"}, "leaves out 'y', which is no input of it"),
         ({"cache_policy": INPUTS, "cache_key": "mine"}, "give one of them"),
     ],

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from strongroom import Constant, Flow, Parameter, Task, flow, task, unmapped
+from strongroom._handlers import NullHandler
 from strongroom._memory_backend import MemoryBackend
+from strongroom.caching import INPUTS
 from strongroom.errors import CycleError, DefinitionError
 
 if TYPE_CHECKING:
@@ -351,6 +353,7 @@ def _twice() -> None:
         (lambda: add.map({"a": 1}), "a dict; wrap it in unmapped"),
         (lambda: add.map(iter([1])), "read once; pass a list"),
         (one.map, "mapped over nothing"),
+        (lambda: add.map(unmapped(1), y=unmapped(2)), "mapped over nothing"),
         (lambda: one(upstream_tasks=one()), r"several tasks, such as upstream_tasks=\[one\]"),
         (lambda: one(upstream_tasks=[5]), "not values like a int"),
         (lambda: Flow("f").edges_to(one), "not in the flow"),
@@ -361,6 +364,53 @@ def _twice() -> None:
 def test_what_is_wrong_is_refused_by_name(build: Callable[[], object], words: str) -> None:
     with Flow("building"), pytest.raises(DefinitionError, match=words):
         build()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"cache_key": 3}, "cache_key of 'work' must be a text, not a int"),
+        ({"cache_policy": 3}, "the policies in strongroom.caching, not a int"),
+        ({"cache_result_in_memory": None}, "True or False, not a NoneType"),
+        ({"log_stdout": "yes"}, "True or False, not a str"),
+        ({"persist_result": "no"}, "True or False, not a str"),
+        ({"refresh_cache": 1}, "True or False, not a int"),
+        ({"result_handler": NullHandler}, "a ResultHandler, or the id of one, not NullHandler"),
+        ({"result_serializer": 3}, "a chain such as 'json', or a Serializer, not a int"),
+        ({"result_storage_key": 3}, "a text, not a int"),
+        ({"retry_on": 3}, "exception types"),
+        ({"skip_on_upstream_skip": "no"}, "True or False, not a str"),
+        ({"state_handlers": 3}, "several"),
+        ({"tags": 3}, "several texts"),
+        ({"tags": [3]}, "several texts"),
+        ({"task_run_name": lambda: "x"}, "a text, not a function"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_its_name(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        task(lambda: 1, name="work", **arguments)
+
+
+@pytest.mark.parametrize(
+    "argument", ["persist_result", "result_handler", "result_serializer", "cache_result_in_memory"]
+)
+def test_a_flow_refuses_an_argument_of_another_type(argument: str) -> None:
+    arguments: dict[str, Any] = {argument: 3}
+
+    with pytest.raises(DefinitionError, match=f"{argument} of 'f' must be"):
+        Flow("f", **arguments)
+
+
+def test_a_copy_is_checked_as_what_it_is_a_copy_of() -> None:
+    with pytest.raises(DefinitionError, match="leaves out 'z'"):
+        add.copy(cache_policy=INPUTS - "z")
+    with pytest.raises(DefinitionError, match="True or False"):
+        add.copy(refresh_cache="yes")
+
+
+def test_a_method_is_no_task() -> None:
+    with pytest.raises(DefinitionError, match="an input 'self', a name that is reserved"):
+        task(lambda self: self)
 
 
 def test_a_cycle_is_told_from_other_mistakes() -> None:

@@ -242,6 +242,7 @@ def test_an_executor_that_is_closed_takes_nothing(executor: SyncExecutor | Threa
         (lambda: one_task().run(executor=ThreadExecutor), r"is the class ThreadExecutor; make one of it: ThreadExec"),
         (lambda: one_task().run([1]), "parameters are values by name"),
         (lambda: one_task().run(start_tasks=one_task().tasks[0]), "start_tasks are several tasks"),
+        (lambda: one_task().run(start_tasks=[]), "start_tasks has no tasks"),
         (lambda: one_task().run(task_states={"one": states.Success()}), "the task 'one' is not in the flow 'f'"),
         (lambda: (f := one_task()).run(task_states={f.tasks[0]: 5}), "that of 'one' has the type int"),
         (lambda: one_task().resume(None), "there is no run None; `strongroom runs` lists"),

@@ -63,8 +63,14 @@ class Flow(Graph):
             checks.check_arguments(unknown, inspect.signature(Flow.__init__).parameters, of="flow")
         super().__init__(checks.check_name(name, of="flow"))
         self.state_handlers = checks.check_handlers(name, state_handlers, on_failure)
-        storage = checks.check_storage(name, result_storage)
-        self.keeping = Keeping(persist_result, result_handler, storage, result_serializer, cache_result_in_memory)
+        said = {
+            "persist_result": persist_result,
+            "result_handler": result_handler,
+            "result_storage": result_storage,
+            "result_serializer": result_serializer,
+            "cache_result_in_memory": cache_result_in_memory,
+        }
+        self.keeping = Keeping(**{each: checks.check_argument(name, each, value) for each, value in said.items()})
         """What it says about the results of its tasks."""
 
     def __repr__(self) -> str:

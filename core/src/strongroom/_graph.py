@@ -215,12 +215,15 @@ class Graph:
             DefinitionError: *task* has no such input, or has it already.
         """
         # The tasks that stand for values are tasks themselves, so that they know this module.
-        from strongroom._inputs import add_input, several
+        from strongroom._inputs import add_input, several, unmapped
 
+        inputs, others = keyword_tasks or {}, list(several("upstream_tasks", upstream_tasks))
+        if mapped and all(isinstance(each, unmapped) for each in (*inputs.values(), *others)):
+            raise DefinitionError(f"the task {task.name!r} is mapped over nothing; give it an input to map over")
         self.add_task(task)
-        for key, value in (keyword_tasks or {}).items():
+        for key, value in inputs.items():
             add_input(self, task, key, value, mapped=mapped)
-        for upstream in several("upstream_tasks", upstream_tasks):
+        for upstream in others:
             add_input(self, task, None, upstream, mapped=mapped)
         for downstream in several("downstream_tasks", downstream_tasks):
             add_input(self, downstream, None, task)

@@ -221,6 +221,8 @@ def _beginning(
     flow: Flow, tasks: tuple[Task, ...], task_states: Mapping[Task, State], start_tasks: Iterable[Task] | None
 ) -> Beginning:
     starts = None if start_tasks is None else frozenset(several("start_tasks", start_tasks))
+    if starts is not None and not starts:
+        raise DefinitionError("start_tasks has no tasks, so nothing would run; leave it out to start them all")
     for task in (*task_states, *(starts or ())):
         if task not in flow:
             raise DefinitionError(f"the task {getattr(task, 'slug', task)!r} is not in the flow {flow.name!r}")

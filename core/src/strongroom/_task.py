@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from strongroom._graph import Graph
     from strongroom._grouping import Hook
     from strongroom._place import Where
+    from strongroom._task_checks import RetryDelay
     from strongroom.abc import ResultHandler, Serializer
     from strongroom.states import State
 
@@ -77,6 +78,31 @@ class Task(Operators):
 
     name: str
     slug: str
+    tags: frozenset[str]
+    nout: int | None
+    max_retries: int
+    retry_delay: RetryDelay
+    retry_on: tuple[type[BaseException], ...]
+    timeout: timedelta | None
+    trigger: Callable[..., object]
+    skip_on_upstream_skip: bool
+    state_handlers: tuple[StateHandler, ...]
+    task_run_name: str | None
+    log_stdout: bool
+    persist_result: bool | None
+    cache_result_in_memory: bool
+    result_handler: ResultHandler | str | None
+    result_storage: Where | None
+    result_storage_key: str | None
+    result_serializer: str | Serializer | Chain | None
+    cache_for: timedelta | None
+    cache_validator: Callable[..., bool] | None
+    cache_key: str | None
+    cache_policy: CachePolicy | None
+    cache_key_fn: Callable[..., str | None] | None
+    refresh_cache: bool
+    commit_hooks: tuple[Hook, ...]
+    rollback_hooks: tuple[Hook, ...]
     _class_signature: inspect.Signature
 
     def __init__(
@@ -115,37 +141,26 @@ class Task(Operators):
         if unknown:
             checks.check_arguments(unknown, inspect.signature(Task.__init__).parameters)
         self.name = checks.check_name(name or type(self).__name__)
-        self.slug = checks.check_name(slug or self.name)
         self.slug_is_given = self.slug_is_final = slug is not None
-        self.tags = checks.check_tags(tags)
-        self.nout = checks.check_nout(self.name, nout)
-        self.max_retries = checks.check_retries(self.name, max_retries)
+        self._set(slug=slug or self.name, tags=tags, nout=nout, task_run_name=task_run_name, log_stdout=log_stdout)
+        self._set(max_retries=max_retries, retry_on=retry_on, timeout=timeout)
         self.retry_delay = checks.check_delay(self.name, retry_delay, retry_jitter)
-        self.retry_on = checks.check_exception_types(self.name, retry_on)
-        self.timeout = checks.check_timeout(self.name, timeout)
-        self.trigger = checks.check_callable(self.name, "the trigger", trigger)
-        self.skip_on_upstream_skip = skip_on_upstream_skip
+        self._set(trigger=trigger, skip_on_upstream_skip=skip_on_upstream_skip)
         self.state_handlers = checks.check_handlers(self.name, state_handlers, on_failure)
-        self.task_run_name = task_run_name
-        self.persist_result = checks.one_of(self.name, persist_result=persist_result, checkpoint=checkpoint)
-        self.result_handler = result_handler
-        self.result_storage = checks.check_storage(self.name, result_storage)
-        self.result_storage_key = result_storage_key
-        self.result_serializer = result_serializer
-        self.cache_result_in_memory = cache_result_in_memory
-        self.cache_for = checks.check_duration(self.name, "cache_for", cache_for)
-        self.cache_validator = cache_validator and checks.check_callable(self.name, "cache_validator", cache_validator)
-        self.cache_key = cache_key
-        self.cache_key_fn = cache_key_fn and checks.check_callable(self.name, "cache_key_fn", cache_key_fn)
-        self.refresh_cache = refresh_cache
-        self.log_stdout = log_stdout
-        self.commit_hooks: tuple[Hook, ...] = ()
-        self.rollback_hooks: tuple[Hook, ...] = ()
+        persist_result = checks.one_of(self.name, persist_result=persist_result, checkpoint=checkpoint)
+        self._set(persist_result=persist_result, cache_result_in_memory=cache_result_in_memory)
+        self._set(result_handler=result_handler, result_storage=result_storage, result_serializer=result_serializer)
+        self._set(result_storage_key=result_storage_key, refresh_cache=refresh_cache)
+        self._set(cache_for=cache_for, cache_key=cache_key, cache_key_fn=cache_key_fn, cache_policy=cache_policy)
+        self._set(cache_validator=cache_validator)
+        self.commit_hooks = self.rollback_hooks = ()
         self._signature = self._find_signature()
-        self.cache_policy = checks.check_cache_policy(self.name, cache_policy, self._signature.parameters)
-        if self.cache_policy and cache_key is not None:
-            raise DefinitionError(f"the task {self.name!r} has a cache_key and a cache_policy; give one of them")
         self.required_inputs = checks.required_inputs(self._signature)
+        checks.check_caching(self)
+
+    def _set(self, **arguments: object) -> None:
+        for name, value in arguments.items():
+            setattr(self, name, checks.check_argument(self.name, name, value))
 
     if TYPE_CHECKING:
         # A subclass chooses its arguments; type checkers accept that only if they are open here.
@@ -198,7 +213,7 @@ class Task(Operators):
     def check_input_name(self, key: str) -> None:
         """Complain if `run` takes no argument *key*."""
         parameters = self._signature.parameters
-        if key in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        if key in parameters or self.takes_any_input:
             return
         import difflib  # only a mistake needs it
 
@@ -213,6 +228,11 @@ class Task(Operators):
             if template is not None:
                 what = f"{label} of the task {self.slug!r}"
                 check_template(template, {*inputs, *context, "parameters"}, parameters, what=what)
+
+    @property
+    def takes_any_input(self) -> bool:
+        """True if `run` has ``**kwargs``."""
+        return any(each.kind is each.VAR_KEYWORD for each in self._signature.parameters.values())
 
     def inputs(self) -> dict[str, inspect.Parameter]:
         """What `run` takes, by name: each knows its annotation and its default. ``**kwargs`` are not among them."""
@@ -229,7 +249,9 @@ class Task(Operators):
         for key, value in changes.items():
             if key not in vars(self) or key.startswith(("_", "slug_is_")):
                 raise DefinitionError(f"the task {self.name!r} has no attribute {key!r} to change")
-            setattr(new, key, checks.check_change(self.name, key, value))
+            setattr(new, key, checks.check_argument(self.name, key, value))
+        if changes:
+            checks.check_caching(new)
         new.slug_is_given = new.slug_is_final = self.slug_is_given or "slug" in changes
         if not new.slug_is_given:
             new.slug = new.name
@@ -308,8 +330,6 @@ class Task(Operators):
             raise DefinitionError(
                 f"the task {self.slug!r} is bound in the flow {graph.name!r} already; bind a copy of it: copy()"
             )
-        if mapped and not arguments and not upstream_tasks:
-            raise DefinitionError(f"the task {self.name!r} is mapped over nothing; give it an input to map over")
         graph.set_dependencies(self, upstream_tasks, keyword_tasks=arguments, mapped=mapped)
 
     def set_dependencies(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from strongroom._cache_policies import CachePolicy
+from strongroom._chain import Chain
 from strongroom._place import Place, as_place
+from strongroom.abc import ResultHandler, Serializer
 from strongroom.errors import DefinitionError, SettingsError
 from strongroom.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from strongroom._task import Task
 
 __all__ = [
     "RetryDelay",
+    "check_argument",
     "check_arguments",
-    "check_cache_policy",
+    "check_caching",
     "check_callable",
-    "check_change",
     "check_delay",
     "check_duration",
     "check_exception_types",
@@ -50,7 +52,7 @@ __all__ = [
 F = TypeVar("F")
 
 # What `task(...)` in a flow takes for itself, so that `run` cannot have inputs of these names.
-_RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped"})
+_RESERVED = frozenset({"upstream_tasks", "task_args", "flow", "mapped", "self"})
 
 
 # What others call it; a word that only looks like it would lead astray.
@@ -84,10 +86,11 @@ def check_name(name: object, *, of: str = "task") -> str:
     return name
 
 
-def check_tags(tags: Iterable[object]) -> frozenset[str]:
+def check_tags(tags: object) -> frozenset[str]:
     """Words; one text alone is not taken for its letters."""
-    found = frozenset(tag for tag in tags if isinstance(tag, str))
-    if isinstance(tags, str) or len(found) != len(set(tags)):
+    given = list(tags) if isinstance(tags, Iterable) and not isinstance(tags, str) else [None]
+    found = frozenset(tag for tag in given if isinstance(tag, str))
+    if len(found) != len(set(given)):
         raise DefinitionError("tags are several texts, such as tags=['nightly']")
     return found
 
@@ -178,26 +181,11 @@ def check_exception_types(
     """A tuple of exception types, as `isinstance` takes it."""
     if types is None:
         return (BaseException,)
-    found: tuple[object, ...] = (types,) if isinstance(types, type) else tuple(types)
+    found: tuple[object, ...] = tuple(types) if isinstance(types, Iterable) else (types,)
     exceptions = tuple(kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseException))
     if exceptions != found:
         raise DefinitionError(f"retry_on of the task {task!r} must be exception types")
     return exceptions
-
-
-def check_cache_policy(task: str, policy: object, inputs: Mapping[str, inspect.Parameter]) -> CachePolicy | None:
-    """A policy that leaves out no input that the task does not have."""
-    if policy is None:
-        return None
-    if not isinstance(policy, CachePolicy):
-        kind = type(policy).__name__
-        raise DefinitionError(f"cache_policy of the task {task!r} is a {kind}; policies are in strongroom.caching")
-    if any(each.kind is each.VAR_KEYWORD for each in inputs.values()):
-        return policy
-    for name in sorted(policy.left_out):
-        if name not in inputs:
-            raise DefinitionError(f"cache_policy of the task {task!r} leaves out {name!r}, which is no input of it")
-    return policy
 
 
 def check_callable(task: str, argument: str, function: F) -> F:
@@ -222,7 +210,7 @@ def check_handlers(
     owner: str, handlers: Iterable[Callable[..., State | None]], on_failure: Callable[[Any, State], object] | None
 ) -> tuple[Callable[..., State | None], ...]:
     """The state handlers in the order in which they are called, ``on_failure`` last."""
-    if callable(handlers):
+    if callable(handlers) or not isinstance(handlers, Iterable):
         raise DefinitionError(f"state_handlers of {owner!r} are several: write state_handlers=[...] around the one")
     found = [check_callable(owner, "a state handler", handler) for handler in handlers]
     if on_failure is not None:
@@ -285,8 +273,8 @@ def required_inputs(signature: inspect.Signature) -> tuple[str, ...]:
     )
 
 
-# What `Task.copy` may be given; `Task` itself holds other values than it was given in these.
-_CHANGES: Mapping[str, Callable[[str, Any], object]] = MappingProxyType(
+# What each of them may be; `Task` itself holds other values than it was given in some of these.
+_CHECKS: Mapping[str, Callable[[str, Any], object]] = MappingProxyType(
     {
         "name": lambda _, name: check_name(name),
         "slug": lambda _, slug: check_name(slug),
@@ -298,13 +286,46 @@ _CHANGES: Mapping[str, Callable[[str, Any], object]] = MappingProxyType(
         "timeout": check_timeout,
         "trigger": lambda task, trigger: check_callable(task, "the trigger", trigger),
         "state_handlers": lambda task, handlers: check_handlers(task, handlers, None),
+        "result_storage": check_storage,
         "cache_for": lambda task, duration: check_duration(task, "cache_for", duration),
         "cache_validator": lambda task, function: function and check_callable(task, "cache_validator", function),
         "cache_key_fn": lambda task, function: function and check_callable(task, "cache_key_fn", function),
     }
 )
+_FLAG = (bool,), "True or False"
+_TEXT = (str, type(None)), "a text"
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
+    {
+        "skip_on_upstream_skip": _FLAG,
+        "cache_result_in_memory": _FLAG,
+        "refresh_cache": _FLAG,
+        "log_stdout": _FLAG,
+        "persist_result": ((bool, type(None)), "True or False"),
+        "task_run_name": _TEXT,
+        "result_storage_key": _TEXT,
+        "cache_key": _TEXT,
+        "cache_policy": ((CachePolicy, type(None)), "made of the policies in strongroom.caching"),
+        "result_handler": ((str, ResultHandler, type(None)), "a ResultHandler, or the id of one"),
+        "result_serializer": ((str, Serializer, Chain, type(None)), "a chain such as 'json', or a Serializer"),
+    }
+)
 
 
-def check_change(task: str, attribute: str, value: object) -> object:
-    """What a copy of *task* will hold as *attribute* if it is given *value*."""
-    return _CHANGES[attribute](task, value) if attribute in _CHANGES else value
+def check_argument(owner: str, argument: str, value: object) -> Any:  # noqa: ANN401  # each has a type of its own
+    """What *owner*, a task or a flow, will hold as *argument* if it is given *value*."""
+    if argument in _CHECKS:
+        return _CHECKS[argument](owner, value)
+    kinds, words = _KINDS.get(argument, ((object,), ""))
+    if not isinstance(value, kinds):
+        kind = value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
+        raise DefinitionError(f"{argument} of {owner!r} must be {words}, not {kind}")
+    return value
+
+
+def check_caching(task: Task) -> None:
+    """Complain if *task* has two keys for its results, or leaves out of one an input that it does not have."""
+    policy, inputs = task.cache_policy, task.inputs()
+    if policy and task.cache_key is not None:
+        raise DefinitionError(f"the task {task.name!r} has a cache_key and a cache_policy; give one of them")
+    for name in sorted(policy.left_out - inputs.keys()) if policy and not task.takes_any_input else ():
+        raise DefinitionError(f"cache_policy of the task {task.name!r} leaves out {name!r}, which is no input of it")
