@@ -15,6 +15,7 @@ from strongroom.errors import BackendError, DefinitionError, MissingPluginError,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from strongroom import Envelope, State
 
@@ -357,6 +358,14 @@ def test_a_wrong_template_stops_the_run_before_it_starts(build: Callable[[], obj
         f.run(backend=backend)
 
     assert not backend.runs()
+
+
+def test_a_task_can_have_two_templates_of_its_inputs(isolated: Path) -> None:
+    with Flow("f") as f:
+        task(lambda x: x, task_run_name="named {x}", result_storage_key="kept/{x}")(7)
+
+    assert f.run().is_successful()
+    assert (isolated / "results" / "kept" / "7").is_file()
 
 
 def test_an_empty_flow_is_refused() -> None:

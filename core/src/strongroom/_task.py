@@ -223,11 +223,12 @@ class Task(Operators):
 
     def check_templates(self, inputs: Iterable[str], context: Collection[str], parameters: Collection[str]) -> None:
         """Complain if a template uses what will not be there."""
+        names = {*inputs, *context, "parameters"}
         for label in ("task_run_name", "result_storage_key"):
             template = getattr(self, label)
             if template is not None:
                 what = f"{label} of the task {self.slug!r}"
-                check_template(template, {*inputs, *context, "parameters"}, parameters, what=what)
+                check_template(template, names, parameters, what=what)
 
     @property
     def takes_any_input(self) -> bool:
