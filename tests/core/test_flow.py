@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,10 +14,14 @@ from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import BackendError, DefinitionError, MissingPluginError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from strongroom import Envelope, State
+
+
+def raises(error: BaseException) -> State:
+    raise error
 
 
 @task
@@ -285,6 +289,68 @@ def test_a_broken_state_handler_fails_the_task(answer: str) -> None:
         one(task_args={"state_handlers": (handler,)})
 
     assert f.run(backend=MemoryBackend()).is_failed()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: states.Failed("no"),
+        lambda: raises(signals.FAIL("no")),
+        lambda: raises(signals.SKIP("no")),
+        lambda: raises(ValueError("no")),
+    ],
+)
+def test_whatever_a_state_handler_of_a_flow_does_the_run_has_its_id_and_the_states_of_its_tasks(
+    answer: Callable[[], State], backend: MemoryBackend
+) -> None:
+    def handler(_flow: object, _old: State, new: State) -> State | None:
+        return answer() if new.is_finished() else None
+
+    with Flow("f", state_handlers=[handler]) as f:
+        result = one()
+
+    state = f.run(backend=backend)
+
+    assert state.context["run_id"] == backend.runs()[0]
+    assert state.result[result].result == 1  # type: ignore[index]
+
+
+def test_a_result_that_a_state_handler_of_a_flow_gives_is_that_of_the_run() -> None:
+    with Flow("f", state_handlers=[lambda *_: states.Success(result=42)]) as f:
+        one()
+
+    assert f.run(backend=MemoryBackend()).result == 42
+
+
+def test_the_delay_that_is_none_is_named() -> None:
+    with Flow("f") as f:
+        task(fail.run, name="late", max_retries=1, retry_delay=lambda _: "soon")()
+
+    (state,) = f.run(backend=MemoryBackend()).result.values()  # type: ignore[attr-defined]
+
+    assert "retry_delay of the task 'late' must be a timedelta or a number" in state.message
+
+
+async def _endless() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_what_can_be_read_once_only_is_no_result() -> None:
+    with Flow("f") as f:
+        task(_endless, name="endless")()
+
+    (state,) = f.run(backend=MemoryBackend()).result.values()  # type: ignore[attr-defined]
+
+    assert "returned a async_generator, which can be read only once" in state.message
+
+
+@pytest.mark.parametrize("context", [{1: 2}, [1], "text"])
+def test_a_context_is_values_by_name(context: Any) -> None:  # noqa: ANN401  # wrong on purpose
+    with Flow("f") as f:
+        one()
+
+    with pytest.raises(DefinitionError, match="values by name"):
+        f.run(backend=MemoryBackend(), context=context)
 
 
 def test_on_failure_is_called_with_the_failed_state() -> None:

@@ -125,6 +125,25 @@ def test_single_children_are_run_again(executor: str) -> None:
     assert sorted(tries) == [(0, 1), (1, 1), (1, 2), (2, 1)]
 
 
+def test_state_handlers_of_a_mapped_task_know_which_it_is() -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def handler(_task: object, _old: State, new: State) -> None:
+        seen.append((context.task_slug, context.task_full_name, context.map_index, type(new).__name__))
+
+    with Flow("f") as f:
+        mapped = add.map(numbers(1), task_args={"state_handlers": [handler]})
+
+    result = run(f)
+
+    assert result[mapped].is_mapped()
+    assert seen == [
+        ("add", "add[0]", 0, "Running"),
+        ("add", "add[0]", 0, "Success"),
+        ("add", "add", None, "Mapped"),
+    ]
+
+
 def test_triggers_see_children() -> None:
     @task
     def odd_fails(x: int) -> int:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._inputs import holds_container, own_items
 from strongroom._interrupts import LISTEN, CancelledElsewhere, RunEnds
-from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather
+from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather, task_context
 from strongroom._limits import Limits
 from strongroom._recorder import SharedRecorder
+from strongroom._result import NoResult
 from strongroom._task_runner import TaskRunner
 from strongroom._transactions import Transactions
 from strongroom.abc import StoppedAtOnce
@@ -102,7 +103,7 @@ class FlowRunner:
             except BaseException as exc:
                 self._end(exc)
                 raise
-            return self._state
+            return self._with_tasks(self._state)
 
     def _work(self) -> State:
         """Run all jobs; the state that the run has come to."""
@@ -284,11 +285,22 @@ class FlowRunner:
         def record(new: State) -> None:
             self._run.recorder.state(new, task=task.slug, name=task.name, tags=tuple(sorted(task.tags)))
 
-        job.state = self._run.change(task, job.state, state, task.state_handlers, record)
+        with context.use(task_context(job, self._run.context, job.run_count + 1)):
+            job.state = self._run.change(task, job.state, state, task.state_handlers, record)
         self._release(job)
 
+    def _states(self) -> dict[Task, State]:
+        return {task: job.state for task, job in self._jobs.items()}
+
+    def _with_tasks(self, state: State) -> State:
+        """*state*, which a state handler may have put in the place of ours, with the states of the tasks."""
+        result = state._result  # noqa: SLF001  # what it has may have to be read
+        if result is NoResult or (result.in_memory and isinstance(result.value, BaseException)):
+            return state.replace(result=self._states())
+        return state
+
     def _final_state(self) -> State:
-        states = {task: job.state for task, job in self._jobs.items()}
+        states = self._states()
         if not all(states[task].is_finished() for task in self._graph.terminal_tasks):
             return Running("tasks are waiting", result=states)
         if self._transactions.problem is not None:
@@ -351,8 +363,11 @@ class FlowRunner:
         return ", ".join(names[:_NAMED]) + more or "what is being written down"
 
     def _change(self, new: State) -> State:
-        new = new.replace(context={"run_id": self._run.id})
-        self._state = self._run.change(self._graph, self._state, new, self._handlers, self._record)
+        identity = {"run_id": self._run.id}
+        new = new.replace(context=identity)
+        new = self._run.change(self._graph, self._state, new, self._handlers, self._record)
+        # A state handler may have answered with another one.
+        self._state = new if "run_id" in new.context else new.replace(context={**new.context, **identity})
         return self._state
 
     def _record(self, state: State) -> None:

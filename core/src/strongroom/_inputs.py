@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from io import IOBase
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
 from strongroom._graph import current_graph
+from strongroom._once import is_read_once
 from strongroom._task import Task
 from strongroom.context import context
 from strongroom.errors import DefinitionError
@@ -225,7 +225,7 @@ def add_input(graph: Graph, task: Task, key: str | None, value: object, *, mappe
     if upstream is not None:
         graph.add_edge(upstream, task, key, mapped=mapped)
     elif key is not None:
-        if isinstance(value, Iterator) and not isinstance(value, IOBase):
+        if is_read_once(value):
             # As below.
             kind = type(value).__name__
             raise DefinitionError(f"{task.name!r} cannot have {key!r}, a {kind} that is read once; pass a list")

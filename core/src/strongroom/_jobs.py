@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from strongroom._task import Task
     from strongroom.abc import ResultHandler, Slot
 
-__all__ = ["NOTHING_YET", "Beginning", "Gathered", "Job", "expand", "gather", "trigger_view", "upstream_states"]
+__all__ = [
+    "NOTHING_YET",
+    "Beginning",
+    "Gathered",
+    "Job",
+    "expand",
+    "gather",
+    "task_context",
+    "trigger_view",
+    "upstream_states",
+]
 
 
 class Gathered(Result):
@@ -119,6 +129,26 @@ class Job:
 def upstream_states(job: Job) -> dict[Edge, State]:
     """The states that *job* finds upstream."""
     return {edge: source.state if isinstance(source, Job) else source for edge, source in job.upstream.items()}
+
+
+def task_context(
+    job: Job, of_run: Mapping[str, object], run_count: int, *, is_resumed: bool = False
+) -> dict[str, object]:
+    """What the context holds while *job* is run for the time *run_count*: the keys *of_run*, and its own."""
+    task, index = job.task, None if job.map_index < 0 else job.map_index
+    return {
+        **of_run,
+        "task_name": task.name,
+        "task_full_name": task.name if index is None else f"{task.name}[{index}]",
+        "task_slug": task.slug,
+        "task_run_id": f"{of_run['run_id']}:{task.slug}",
+        "task_run_count": run_count,
+        "task_tags": task.tags,
+        "map_index": index,
+        "resume": is_resumed,
+        "loop_count": 1,
+        "loop_result": None,
+    }
 
 
 def _fresh_child(task: Task, index: int) -> State:  # noqa: ARG001  # all begin alike

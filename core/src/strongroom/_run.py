@@ -8,12 +8,12 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from io import IOBase
 from typing import TYPE_CHECKING
 
 from strongroom._debugging import is_debugged
 from strongroom._handlers import SecretHandler, StoredHandler
 from strongroom._interrupts import CancelledElsewhere, Interrupts
+from strongroom._once import is_read_once
 from strongroom._template import fill_template
 from strongroom.abc import ResultHandler, Slot
 from strongroom.errors import DefinitionError, EgressError
@@ -110,8 +110,8 @@ class Run:
         Raises:
             DefinitionError: *value* can be read once only, such as a generator, and would be shown to whoever asks.
         """
-        # Files can be read again. What is kept and then dropped is read anew by each who needs it.
-        if hasattr(type(value), "__next__") and not isinstance(value, IOBase) and not self._drops(task):
+        # What is kept and then dropped is read anew by each who needs it.
+        if is_read_once(value) and not self._drops(task):
             raise DefinitionError(
                 f"the task {task.slug!r} returned a {type(value).__name__}, which can be read only once, and a result "
                 "may be read again: return a list of what it gives"

@@ -11,7 +11,7 @@ from strongroom._again import Round, is_resumption, keep_inputs, later, unwrappe
 from strongroom._call import call
 from strongroom._debugging import is_debugged
 from strongroom._errand import Errand, FailedErrandError, send
-from strongroom._jobs import trigger_view, upstream_states
+from strongroom._jobs import task_context, trigger_view, upstream_states
 from strongroom._prints import call_logging_prints
 from strongroom._template import fill_template
 from strongroom._transactions import entered
@@ -92,7 +92,7 @@ class TaskRunner:
     def run(self, state: State) -> State:
         """Take *state* as far as it can go."""
         state = unwrapped(state)
-        with context.use(self._context(is_resumed=is_resumption(state))), entered(self._transaction):
+        with context.use(self._context(state)), entered(self._transaction):
             self._kept_inputs = state.cached_inputs
             try:
                 state = self._prepare(state)
@@ -109,7 +109,7 @@ class TaskRunner:
 
     def queue(self, state: State, reason: str, start_time: datetime) -> State:
         """Let the task in *state* wait for its turn: Queued, with its inputs, unless a handler wants otherwise."""
-        with context.use(self._context(is_resumed=is_resumption(state))):
+        with context.use(self._context(state)):
             self._kept_inputs = state.cached_inputs
             return self._change(state, self._with_inputs(Queued(reason, state=state, start_time=start_time)))
 
@@ -130,22 +130,8 @@ class TaskRunner:
                 state = self._change(state, Running())
             return self._change(state, self._finish()) if state.is_running() else state
 
-    def _context(self, *, is_resumed: bool) -> dict[str, object]:
-        task = self._task
-        index = None if self._map_index < 0 else self._map_index
-        return {
-            **self._run.context,
-            "task_name": task.name,
-            "task_full_name": task.name if index is None else f"{task.name}[{index}]",
-            "task_slug": task.slug,
-            "task_run_id": f"{self._run.id}:{task.slug}",
-            "task_run_count": self._run_count,
-            "task_tags": task.tags,
-            "map_index": index,
-            "resume": is_resumed,
-            "loop_count": 1,
-            "loop_result": None,
-        }
+    def _context(self, state: State) -> dict[str, object]:
+        return task_context(self._job, self._run.context, self._run_count, is_resumed=is_resumption(state))
 
     def _prepare(self, state: State) -> State:
         """Go through what decides whether the task is called; a Running state means that it is."""
@@ -358,6 +344,8 @@ class TaskRunner:
         try:
             delay = self._task.retry_delay.before(self._run_count, self._run.random)
             start_time = later(datetime.now(UTC), delay)
+        except StrongroomError as exc:
+            return Failed(str(exc), result=exc)
         except Exception as exc:  # retry_delay may be the user's function: to go on would be to guess
             return Failed(f"the delay of the next try could not be found out: {type(exc).__name__}", result=exc)
         return self._with_inputs(Retrying(state.message, start_time=start_time, run_count=self._run_count))
