@@ -77,6 +77,11 @@ def test_policies_that_are_kept_in_different_places_cannot_be_added() -> None:
         INPUTS.configure(key_storage="/a") + TASK_SOURCE.configure(key_storage="/b")
 
 
+def test_a_key_storage_is_a_place() -> None:
+    with pytest.raises(DefinitionError, match="key_storage: "):
+        INPUTS.configure(key_storage=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

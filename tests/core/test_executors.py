@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_what_the_sync_executor_answers_is_a_future_like_any_other() -> None:
         assert seen == [one]
 
 
-@pytest.mark.parametrize("number", [0, -1])
-def test_no_threads_at_all_are_refused(number: int) -> None:
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "4"])
+def test_no_threads_at_all_are_refused(number: Any) -> None:  # noqa: ANN401  # wrong on purpose
     with pytest.raises(DefinitionError, match="from 1"):
         ThreadExecutor(max_workers=number)

@@ -8,8 +8,9 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from strongroom._place import as_place
 from strongroom.abc import SupportsLeases
-from strongroom.errors import DefinitionError
+from strongroom.errors import DefinitionError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,11 @@ class CachePolicy:
             raise DefinitionError("a lock_manager has the methods acquire, renew and release of SupportsLeases")
         if isolation_level is not None and isolation_level not in list(IsolationLevel):
             raise DefinitionError(f"isolation_level is one of {', '.join(IsolationLevel)}")
+        if key_storage is not None:
+            try:
+                as_place(key_storage)
+            except SettingsError as exc:
+                raise DefinitionError(f"key_storage: {exc}") from None
         level = None if isolation_level is None else IsolationLevel(isolation_level)
         return dataclasses.replace(
             self,

@@ -83,7 +83,7 @@ class ThreadExecutor(Executor):
     id = "threads"
 
     def __init__(self, max_workers: int | None = None) -> None:
-        if max_workers is not None and max_workers < 1:
+        if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
             raise DefinitionError("max_workers must be a whole number from 1")
         self._max_workers = max_workers or min(32, (os.cpu_count() or 1) + 4)
         self._threads: Threads[object] | None = None

@@ -271,6 +271,7 @@ def _check(flow: Flow, parameters: Mapping[str, object], context: Mapping[str, o
     tasks = flow.validate()
     if not flow.tasks:
         raise DefinitionError(f"the flow {flow.name!r} has no tasks")
+    checks.check_context(context)
     if taken := sorted(ENGINE_KEYS & set(context)):
         raise DefinitionError(f"the context key {taken[0]!r} is the engine's; choose another name")
     names = {*ENGINE_KEYS, *context, *current_context}

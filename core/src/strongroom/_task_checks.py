@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from strongroom.errors import DefinitionError, SettingsError
 from strongroom.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from strongroom._task import Task
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_arguments",
     "check_caching",
     "check_callable",
+    "check_context",
     "check_delay",
     "check_duration",
     "check_exception_types",
@@ -77,6 +78,12 @@ def check_arguments(unknown: Mapping[str, object], known: Collection[str], *, of
 
         near = [_ELSEWHERE[key]] if _ELSEWHERE.get(key) in known else difflib.get_close_matches(key, known, n=1)
         raise DefinitionError(f"a {of} has no argument {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def check_context(context: object) -> None:
+    """Complain if *context* is no mapping of names."""
+    if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
+        raise DefinitionError("the context are values by name, such as context={'day': 1}")
 
 
 def check_name(name: object, *, of: str = "task") -> str:

@@ -37,7 +37,7 @@ class ProcessExecutor(Executor):
     crosses_processes: ClassVar[bool] = True
 
     def __init__(self, max_workers: int | None = None) -> None:
-        if max_workers is not None and max_workers < 1:
+        if max_workers is not None and (type(max_workers) is not int or max_workers < 1):
             raise DefinitionError("max_workers must be a whole number from 1")
         self.workers = max_workers or cpu_count()
         self._threads: ThreadPoolExecutor | None = None
