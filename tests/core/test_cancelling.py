@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, cancel_run, task
+from strongroom import Flow, _leases, cancel_run, task
 from strongroom._leases import open_leases
 from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import BackendError, NotSupportedError, UnknownRunError
@@ -26,8 +26,9 @@ MANY = 2_000
 
 @pytest.fixture(autouse=True)
 def quick_heart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heartbeat in three tenths of a second: nobody shall wait for five, and a busy machine shall lose no lease."""
-    monkeypatch.setitem(open_leases.__kwdefaults__, "seconds", 1.0)
+    """A heartbeat in a tenth of a second: nobody shall wait for five, and a busy machine shall lose no lease."""
+    monkeypatch.setitem(open_leases.__kwdefaults__, "seconds", 60.0)
+    monkeypatch.setattr(_leases, "_BEATS", 600)
 
 
 @pytest.fixture
@@ -44,6 +45,8 @@ class Going:
         self.is_going = threading.Event()
         self.calls: list[int] = []
         self.goes_on = True
+        self.may_end = threading.Event()
+        self.may_end.set()
 
         @task(persist_result=True, result_handler="json")
         def first() -> int:
@@ -55,7 +58,9 @@ class Going:
             self.calls.append(number)
             self.is_going.set()
             if self.goes_on:
-                time.sleep(0.001)
+                # All of it is a minute, of which somebody who is in time needs a tenth of a second.
+                time.sleep(0.03)
+                assert self.may_end.wait(60)
             return number
 
         with Flow("goes on") as self.flow:
@@ -114,14 +119,16 @@ def test_a_run_that_nobody_runs_is_not_cancelled(backend: MemoryBackend) -> None
 def test_whoever_does_not_want_to_wait_is_told_that_the_run_will_stop(
     going: tuple[Going, Future[State]], backend: MemoryBackend
 ) -> None:
+    goer, future = going
     (run_id,) = backend.runs()
 
+    goer.may_end.clear()
     with pytest.raises(BackendError, match="as soon as the tasks that it runs have ended"):
         cancel_run(run_id, backend=backend, seconds=0)
-    cancel_run(run_id, backend=backend)
+    cancel_run(run_id, backend=backend, told=goer.may_end.set)
 
     with pytest.raises(KeyboardInterrupt):
-        going[1].result(60)
+        future.result(60)
 
 
 def test_without_leases_nobody_can_be_told(backend: MemoryBackend) -> None:

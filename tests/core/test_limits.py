@@ -121,7 +121,7 @@ def test_as_many_run_at_once_as_the_limit_allows_and_never_more(
     @task(tags=["db"])
     def work(x: int) -> int:
         with counter.inside():
-            together.wait(10)
+            together.wait(60)
         return x
 
     with Flow("f", result_handler="json") as f:
@@ -188,7 +188,7 @@ def test_a_task_over_the_limit_is_queued_and_that_is_recorded_once(
 
     @task(tags=["db"])
     def first() -> bool:
-        return queued.wait(10)
+        return queued.wait(60)
 
     @task(tags=["db"], state_handlers=[when_queued(queued.set)])
     def second() -> None:
@@ -243,14 +243,18 @@ def test_a_slot_that_this_process_frees_is_used_at_once(
     assert f.run(backend=backend, executor="threads").is_successful()
 
 
-def test_many_that_wait_ask_no_more_often_than_one(limits: Callable[[str], None], backend: Watched) -> None:
+def test_many_that_wait_ask_no_more_often_than_one(
+    limits: Callable[[str], None], backend: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limits("db=1")
+    monkeypatch.setattr(limits_module, "_LONGEST_PAUSE", LONG)
+    monkeypatch.setattr(limits_module, "_FIRST_PAUSE", LONG)
     all_wait, asked = threading.Semaphore(0), []
 
     @task(tags=["db"])
     def first() -> None:
         for _ in range(100):
-            assert all_wait.acquire(timeout=10)
+            assert all_wait.acquire(timeout=60)
         asked.append(len(backend.asked))
 
     @task(tags=["db"], state_handlers=[when_queued(all_wait.release)])
@@ -263,8 +267,8 @@ def test_many_that_wait_ask_no_more_often_than_one(limits: Callable[[str], None]
             work()
 
     assert f.run(backend=backend, executor="threads").is_successful()
-    # For the run, for the first one, for all others together; and perhaps again by the clock.
-    assert asked[0] < 30
+    # For the run, for the first one, for all others together.
+    assert asked[0] == 3
     # Each is given one lease, and after that somebody may have asked in vain.
     assert 100 <= len(backend.asked) - asked[0] <= 230
 
@@ -364,20 +368,23 @@ def test_who_needs_two_limits_holds_both_or_none(limits: Callable[[str], None], 
     assert backend.is_free("b")
 
 
-def test_whoever_waits_for_its_next_try_holds_no_slot(limits: Callable[[str], None], backend: Watched) -> None:
+def test_whoever_waits_for_its_next_try_holds_no_slot(
+    limits: Callable[[str], None], backend: Watched, go_on: threading.Event
+) -> None:
     limits("db=1")
     queued, events = threading.Event(), []
 
     @task(tags=["db"], max_retries=1, retry_delay=timedelta(seconds=0.1))
     def again() -> None:
         events.append(f"again {context.task_run_count}")
-        assert queued.wait(10)
+        assert queued.wait(60)
         if context.task_run_count == 1:
             raise ValueError
 
     @task(tags=["db"], state_handlers=[when_queued(queued.set)])
     def other() -> None:
         events.append("other")
+        go_on.set()
 
     with Flow("f") as f:
         again()
@@ -472,7 +479,7 @@ def test_a_lease_that_is_lost_while_the_task_runs_is_said_and_the_result_counts(
             pass
         # Both of a round that had begun, both of the next one; by then that it is lost was noticed.
         for _ in range(6):
-            assert backend.renewals.acquire(timeout=10)
+            assert backend.renewals.acquire(timeout=60)
         return 7
 
     with Flow("f") as f:

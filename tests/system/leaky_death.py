@@ -7,14 +7,12 @@ Each run is a fork of this process, which has imported everything. Another fork 
 from __future__ import annotations
 
 import faulthandler
-import functools
 import os
 import pickle
 import sys
 from typing import TYPE_CHECKING
 
-from strongroom import Keyring, _running
-from strongroom._leases import open_leases
+from strongroom import Keyring
 from strongroom.project import Project
 
 from .leaky_ends import dies
@@ -23,9 +21,6 @@ from .seals import seal_nothing
 if TYPE_CHECKING:
     from .surfaces import Told
 
-# That a run was killed is known when its lease has expired. There is no time to wait 15 seconds in each round.
-_running.open_leases = functools.partial(open_leases, seconds=0.2)  # type: ignore[assignment]  # what it is called with
-
 
 def go(told: Told, *, for_good: bool) -> None:
     """Run the flow that dies, or go on with the run that was."""
@@ -33,7 +28,10 @@ def go(told: Told, *, for_good: bool) -> None:
     if for_good:
         flow.run(parameters)
         return
-    with Project.open().open_backend() as backend:
+    project = Project.open()
+    with project.open_backend() as backend:
+        # What was not sent yet when that process died has outlived it.
+        project.outbox.deliver(backend, seconds=60)
         run = backend.runs(limit=1)[0]
     flow.resume(run)
 

@@ -32,8 +32,6 @@ def dies(told: Told, *, for_good: bool = True) -> tuple[Flow, Mapping[str, objec
 
     def dies(x: object) -> object:
         if for_good:
-            # What has happened so far is to be in the record: the queue is in this process, too.
-            _wait_until_sent()
             os.kill(os.getpid(), signal.SIGKILL)
         return x
 
@@ -44,10 +42,6 @@ def dies(told: Told, *, for_good: bool = True) -> tuple[Flow, Mapping[str, objec
         failed = a_task(falls, name="falls")(first)
         a_task(dies, name="dies", trigger=lambda _: True)(failed)
     return flow, {"x": told["parameter of a run that is killed"]}
-
-
-def _wait_until_sent() -> None:
-    time.sleep(0.3)
 
 
 def down(told: Told) -> tuple[Flow, Mapping[str, object]]:
@@ -75,7 +69,8 @@ def cancelled(told: Told, cancel: Callable[[str], object]) -> tuple[Flow, Mappin
         return x
 
     def waits(x: object) -> object:
-        time.sleep(0.05)
+        # All of it is a minute, of which somebody who is in time needs a tenth of a second.
+        time.sleep(0.15)
         return x
 
     with Flow("is cancelled") as flow:

@@ -23,7 +23,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from strongroom import Backend, Envelope, Flow, Keyring, Parameter, _running, cancel_run, context
+from strongroom import Backend, Envelope, Flow, Keyring, Parameter, _leases, _running, cancel_run, context
 from strongroom._leases import open_leases
 from strongroom._policy import FIELDS, allowed
 from strongroom.documents import Disposition
@@ -126,8 +126,9 @@ class Ran:
     def _be_cancelled(self, backend: Backend) -> None:
         """Cancel a run of each round from outside, and let the doctor look at all that is there."""
         with pytest.MonkeyPatch.context() as patch:
-            # What a run hears of is asked for three times in this time.
-            patch.setattr(_running, "open_leases", partial(open_leases, seconds=3.0))
+            # Its heart beats ten times in a second, and no busy machine loses its lease.
+            patch.setattr(_running, "open_leases", partial(open_leases, seconds=60.0))
+            patch.setattr(_leases, "_BEATS", 600)
             for told in self.told:
                 with ThreadPoolExecutor(1) as pool:
                     flow, parameters = cancelled(told, partial(pool.submit, cancel_run, backend=backend))
