@@ -28,7 +28,7 @@ def test_what_a_state_refers_to_is_never_deleted_and_what_nobody_does_is(tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=60 + 10 * ROUNDS,
+        timeout=540,
     )
 
     assert done.returncode == 0, done.stderr
