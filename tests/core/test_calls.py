@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, context, signals, states, task
+from strongroom import Flow, _call, context, signals, states, task
 from strongroom._memory_backend import MemoryBackend
 from strongroom._task_checks import check_delay
 from strongroom.errors import DefinitionError, TaskTimeoutError
@@ -68,7 +68,8 @@ def test_a_coroutine_runs_where_a_loop_is_running_already() -> None:
 
 
 @EXECUTORS
-def test_a_coroutine_that_takes_too_long_is_cancelled(executor: str) -> None:
+def test_a_coroutine_that_takes_too_long_is_cancelled(executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_call, "_CLEANING_UP", 60.0)
     cancelled = threading.Event()
 
     @task(timeout=0.01)
@@ -92,7 +93,7 @@ def test_a_thread_that_cannot_be_stopped_is_reported_as_such(executor: str) -> N
 
     @task(timeout=timedelta(milliseconds=10))
     def endless() -> None:
-        release.wait(30)
+        release.wait(60)
 
     state = run(endless, executor)
     release.set()
@@ -110,7 +111,7 @@ def test_a_coroutine_that_cannot_be_stopped_is_reported_as_such(executor: str, h
     async def endless() -> None:
         while not release.is_set():
             try:
-                release.wait(30 if how == "holds up its loop" else 0)
+                release.wait(60 if how == "holds up its loop" else 0)
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 continue
@@ -253,7 +254,7 @@ def test_a_delay_function_that_answers_with_nonsense_fails_the_task() -> None:
     assert "delay" in str(state.message)
 
 
-def test_a_waiting_retry_holds_no_worker() -> None:
+def test_a_waiting_retry_holds_no_worker(go_on: threading.Event) -> None:
     order = []
 
     @task(max_retries=1, retry_delay=0.2)
@@ -262,9 +263,14 @@ def test_a_waiting_retry_holds_no_worker() -> None:
         if context.task_run_count == 1:
             raise OSError
 
+    @task
+    def other() -> None:
+        order.append("other")
+        go_on.set()
+
     with Flow("f") as f:
         flaky()
-        task(lambda: order.append("other"), name="other")()
+        other()
 
     started = datetime.now(UTC)
     assert f.run(backend=MemoryBackend()).is_successful()

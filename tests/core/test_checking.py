@@ -19,7 +19,7 @@ from strongroom.keyring import Key, Keyring
 from strongroom.results import ResultStore
 from strongroom.testing._executor_tasks import Literal
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Together(MemoryFileSystem):  # type: ignore[misc]  # fsspec publishes no types
@@ -132,10 +132,10 @@ def work(number):
         threading.Event().wait()
     return number
 
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     for number in in_order(work, range(10), 4):
         print(number, flush=True)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """

@@ -230,7 +230,8 @@ def test_a_file_that_was_just_written_is_not_believed_the_next_time(tmp_path: Pa
     path = tmp_path / "file"
     path.write_bytes(VALUE)
     path.chmod(0o600)
-    files = MappedFiles(time.time_ns)
+    # A second after that, however long it takes until then.
+    files = MappedFiles(lambda: path.stat().st_ctime_ns + 1_000_000_000)
 
     with path.open("rb") as source:
         file = files.open(source, len(VALUE))

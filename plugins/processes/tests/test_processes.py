@@ -130,14 +130,15 @@ def test_no_process_is_left_when_the_run_has_ended() -> None:
 
 def test_a_task_that_takes_too_long_is_ended_with_its_process(tmp_path: Path) -> None:
     with Flow("a flow") as flow:
-        slow = wait_for_ever.copy(timeout=1)(str(tmp_path / "mark"))
+        first = pid()
+        slow = wait_for_ever.copy(timeout=1)(str(tmp_path / "mark"), upstream_tasks=[first])
         other = pid(upstream_tasks=[slow], task_args={"trigger": lambda _: True})
 
     states = flow.run(executor=ProcessExecutor(1)).result
 
     assert states[slow].message == "the task took longer than 1 seconds"
-    assert not is_running(int((tmp_path / "mark").read_text()))
-    assert states[other].is_successful()
+    assert not is_running(states[first].result)
+    assert states[other].result != states[first].result
 
 
 def test_a_process_that_died_while_nobody_used_it_is_replaced() -> None:
