@@ -147,7 +147,7 @@ def test_a_skip_waits_for_what_is_still_mapped() -> None:
 
     @task
     def wait(x: int) -> int:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return x
 
     with Flow("f") as f:

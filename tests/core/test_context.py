@@ -204,11 +204,11 @@ def test_a_thread_does_not_see_the_keys_of_another() -> None:
     def hold() -> None:
         with context(customer="theirs"):
             inside.set()
-            done.wait(10)
+            done.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold)
-        assert inside.wait(10)
+        assert inside.wait(60)
         assert "customer" not in context
         done.set()
         held.result()

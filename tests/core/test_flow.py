@@ -383,7 +383,7 @@ def test_the_context_is_filled_and_reaches_threads() -> None:
 
 
 def test_threads_run_at_the_same_time() -> None:
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=60)
 
     with Flow("f") as f:
         for _ in range(4):

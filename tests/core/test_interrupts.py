@@ -30,7 +30,7 @@ def interrupt() -> None:
 
 
 def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)

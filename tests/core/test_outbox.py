@@ -191,7 +191,7 @@ def test_a_backend_that_answers_late_does_not_hold_up_the_end_of_the_run(
     assert waiting.is_busy
     assert outboxes.deliver(backend).documents == 0
     answer.set()
-    outbox._sender.join(10)
+    outbox._sender.join(60)
     assert list(backend.read(RUN)) == envelopes(1)
     assert outboxes.waiting() == []
 
@@ -378,7 +378,7 @@ def test_two_processes_never_deliver_the_same(outboxes: Outboxes, other_process:
 
     other_process.kill()
     other_process.wait()
-    assert outboxes.deliver(backend, run_id=RUN, seconds=10).documents == 3
+    assert outboxes.deliver(backend, run_id=RUN, seconds=60).documents == 3
 
 
 def test_a_fork_that_lives_on_does_not_keep_what_its_parent_left(outboxes: Outboxes) -> None:

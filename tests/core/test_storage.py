@@ -36,7 +36,7 @@ def test_all_that_lies_in_a_storage_is_found_with_size_and_age(storage: Storage)
 
     assert {key: entry.size for key, entry in found.items()} == {"top": 1, "runs/a/one": 2, "runs/a/deep/two": 3}
     # The clock of a file system is that of the kernel's last tick.
-    assert all(abs((entry.modified or 0) / 1_000_000 - before) < 10 for entry in found.values())
+    assert all(abs((entry.modified or 0) / 1_000_000 - before) < 600 for entry in found.values())
 
 
 def test_a_walk_stays_in_its_folder(storage: Storage) -> None:
@@ -123,7 +123,7 @@ def test_the_disk_begins_with_a_large_file_while_the_rest_is_still_being_written
     with open_storage(tmp_path / "results").create("key") as file:
         begun.clear()
         file.write(LARGE)
-        assert begun.wait(30)
+        assert begun.wait(60)
         file.write(b"the rest")
 
     assert (tmp_path / "results" / "key").read_bytes() == LARGE + b"the rest"
@@ -166,7 +166,7 @@ def test_a_writer_that_fails_waits_for_the_disk_before_it_closes_the_file(
     def write_half() -> None:
         with storage.create("key") as file:
             file.write(LARGE)
-            assert begun.wait(30)
+            assert begun.wait(60)
             raise ZeroDivisionError
 
     monkeypatch.setattr(_local_storage.os, "fsync", slow)

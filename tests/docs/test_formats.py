@@ -29,7 +29,7 @@ PAGE = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
 def read(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     # Isolated: no package but the standard library is there to import.
     command = [sys.executable, "-I", "-S", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def run(number: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_a_script_with_the_library_cryptography_alone_decrypts_a_result_given_it
     )
     command = [sys.executable, "-c", blocked, str(DECRYPT), store.locate(name), name, str(tmp_path / "out")]
 
-    subprocess.run(command, input=wrapping, text=True, check=True, timeout=60)
+    subprocess.run(command, input=wrapping, text=True, check=True, timeout=120)
 
     assert b"x" * 50_000 not in Path(store.locate(name)).read_bytes()
     assert json.loads((tmp_path / "out").read_text()) == ["x" * 50_000, 1]

@@ -41,7 +41,7 @@ class Meeting:
             return x
 
         def key(*_: object) -> str:
-            self._all_there.wait(timeout=30)
+            self._all_there.wait(timeout=120)
             return "key"
 
         with Flow("flow") as flow:
@@ -65,7 +65,7 @@ def test_nobody_waits_for_another_if_the_policy_says_so(stored: Callable[[], Seq
 
     def compute(x: int) -> int:
         # All of them are in the task before one may return.
-        inside.wait(timeout=30)
+        inside.wait(timeout=120)
         return x
 
     policy = INPUTS.configure(isolation_level="READ_COMMITTED")
@@ -121,7 +121,7 @@ def test_two_processes_that_ask_at_once_compute_once(processes: list[subprocess.
     said: list[tuple[str, str]] = []
 
     def finish(process: subprocess.Popen[str]) -> None:
-        said.append(process.communicate("go on\n", timeout=60))
+        said.append(process.communicate("go on\n", timeout=120))
 
     threads = [threading.Thread(target=finish, args=(each,)) for each in processes]
     for thread in threads:

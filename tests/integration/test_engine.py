@@ -171,7 +171,7 @@ def test_on_failure_is_called_once_for_the_task_and_once_for_the_flow() -> None:
 
 
 def test_threads_run_tasks_at_the_same_time_and_each_sees_its_own_context() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
 
     def look(number: int) -> tuple[object, ...]:
         together.wait()

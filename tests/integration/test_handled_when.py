@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def slowly(x: object) -> object:
     """Return *x* once somebody waits in the queue, if anybody ever will."""
     flag = os.environ["STRONGROOM_TEST_QUEUED"]
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while flag and not Path(flag).exists() and time.monotonic() < end:
         time.sleep(0.01)
     return x

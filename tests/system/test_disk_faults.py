@@ -106,7 +106,7 @@ def forking(folder: str, tmp_path: Path, size: str) -> Iterator[Forks]:
     command = [sys.executable, "-B", mortal.__file__, "replace_in_forks", folder, size]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Forks(process, tmp_path / "calls")
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -259,7 +259,7 @@ def test_a_limit_of_the_system_cuts_a_write_short_and_leaves_what_was_there(stor
     limits = sorted({1, 63, 64, 127, 128, 129, 4096, size // 2, size - 65, size - 1, size, size + 1})
     command = [sys.executable, "-B", mortal.__file__, "replace_within_limits", folder, "small", *map(str, limits)]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
 
     said = dict(zip(limits, done.stdout.splitlines(), strict=True))
     assert [limit for limit, line in said.items() if line == "1 acknowledged"] == [size, size + 1]
@@ -392,7 +392,7 @@ def test_a_limit_in_the_middle_of_a_large_record_leaves_what_was_there(large_sto
     limits = [4 << 20, (8 << 20) + 1, LARGE, size - 1, size]
     command = [sys.executable, "-B", mortal.__file__, "replace_within_limits", folder, "large", *map(str, limits)]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
 
     said = done.stdout.splitlines()
     assert said[-1] == "1 acknowledged"

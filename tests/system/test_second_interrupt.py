@@ -18,7 +18,7 @@ from strongroom.project import Project
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("stubborn_runs.py"))]
 # Nobody who waits for a task of five minutes is done by then, on however slow a machine.
-AT_ONCE = 20.0
+AT_ONCE = 120.0
 INTERRUPTED = -signal.SIGINT
 
 
@@ -76,7 +76,10 @@ def test_where_nobody_has_to_be_waited_for_the_first_one_is_enough(executor: str
 
 
 def test_the_second_one_ends_a_run_whose_database_is_locked(isolated: Path) -> None:
-    with started("threads", "sleeps") as process, closing(sqlite3.connect(isolated / "strongroom.db")) as other:
+    with (
+        started("threads", "sleeps") as process,
+        closing(sqlite3.connect(isolated / "strongroom.db", timeout=60)) as other,
+    ):
         other.execute("BEGIN EXCLUSIVE")
         process.send_signal(signal.SIGINT)
         wait_for("press it again to stop at once")
@@ -119,5 +122,5 @@ def _check_record(executor: str, what: str) -> None:
     assert last.pop(("", -1)) == "Cancelled"
     assert last.pop(("first", -1)) == "Success"
     assert set(last.values()) == {"Cancelled"}
-    done = subprocess.run([*PROGRAM, executor, what, run_id, "now"], capture_output=True, check=False, timeout=60)
+    done = subprocess.run([*PROGRAM, executor, what, run_id, "now"], capture_output=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr.decode()

@@ -25,13 +25,13 @@ def killed() -> str:
         process.kill()
     project = Project.open()
     with project.open_backend() as backend:
-        project.outbox.deliver(backend, seconds=10)
+        project.outbox.deliver(backend, seconds=60)
         (run_id,) = backend.runs()
     return run_id
 
 
 def test_a_run_that_was_killed_here_goes_on_at_once(killed: str) -> None:
-    done = subprocess.run([*PROGRAM, killed, "now"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*PROGRAM, killed, "now"], capture_output=True, text=True, check=False, timeout=240)
 
     assert (done.returncode, done.stderr) == (0, "")
 

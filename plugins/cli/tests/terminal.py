@@ -72,7 +72,7 @@ class Terminal:
             env=self.environment(**environment),
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
         return Done(done.returncode, done.stdout.decode(errors="surrogateescape"), done.stderr.decode())
 

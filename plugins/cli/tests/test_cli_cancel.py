@@ -49,7 +49,7 @@ def test_a_run_is_cancelled_from_another_terminal_and_can_be_resumed(going: Term
 
         assert done.code == 0, done.err
         assert "Cancelled" in done.lines[-1]
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         assert process.returncode == 130
     assert json.loads(going.call("show", "last", "--json").out)["state"] == "Cancelled"
     again = going.call("cancel", "last")

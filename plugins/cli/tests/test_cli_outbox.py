@@ -225,7 +225,7 @@ def test_the_doctor_leaves_a_run_alone_that_goes_on(terminal: Terminal) -> None:
         "asks.py",
         "import subprocess, sys\nfrom strongroom import Flow, task\n"
         "@task\ndef asks(): print(subprocess.run([sys.executable, '-m', 'strongroom_cli', 'doctor'], "
-        "capture_output=True, text=True, timeout=60).stdout)\n"
+        "capture_output=True, text=True, timeout=240).stdout)\n"
         "with Flow('asks') as flow: asks()\n",
     )
 

@@ -73,7 +73,7 @@ def mortals(url: str) -> Iterator[subprocess.Popen[str]]:
     command = this_file_as_a_script("die_again_and_again", url)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert process.returncode == 0
 
 
@@ -121,7 +121,7 @@ def test_a_killed_process_loses_no_acknowledged_batch_and_leaves_no_part_of_one(
 
 def outcome(command: list[str]) -> tuple[int, str]:
     """How many batches *command* had acknowledged, and the error that stopped it."""
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     *numbers, error = ran.stdout.splitlines()
     assert numbers == [str(number) for number in range(len(numbers))]
     return len(numbers), error

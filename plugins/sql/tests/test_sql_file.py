@@ -106,7 +106,7 @@ def test_processes_may_make_the_database_at_once(url: str) -> None:
             assert process.stdin is not None
             process.stdin.close()
         for process in processes:
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
     assert [process.returncode for process in processes] == [0, 0, 0]
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
