@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PASSWORD = "canary-of-a-password"
-_PATIENCE = 60.0
+_PATIENCE = 300.0
 STARTED: list[subprocess.Popen[bytes]] = []
 """All processes that were started, so that those can be ended whose server never came up."""
 
@@ -75,13 +76,13 @@ def _descendants(pid: int) -> list[int]:
 
 
 def free_port(count: int = 1) -> int:
-    """The first of *count* neighbouring ports that nobody uses."""
+    """The first of *count* neighbouring ports that nobody uses.
+
+    Not one of those that the system gives to whoever asks for any: it may do that before a server has bound it, even
+    to the one who waits for that server.
+    """
     while True:
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-        if port + count > 60_000:
-            continue
+        port = random.randrange(10_000, 32_000)
         try:
             for number in range(port, port + count):
                 with socket.socket() as other:
@@ -147,7 +148,7 @@ def s3_options(port: int, key: str, secret: str) -> dict[str, Any]:
         "key": key,
         "secret": secret,
         "endpoint_url": f"http://127.0.0.1:{port}",
-        "config_kwargs": {"s3": {"addressing_style": "path"}, "retries": {"max_attempts": 1}, "connect_timeout": 2},
+        "config_kwargs": {"s3": {"addressing_style": "path"}, "retries": {"max_attempts": 1}, "connect_timeout": 20},
     }
 
 
@@ -294,7 +295,7 @@ def start_webdav(folder: Path) -> Server:
     wait_until(port, process)
 
     def place(secret: str, name: str) -> tuple[str, dict[str, Any]]:
-        return f"webdav://{name}", {"base_url": f"http://127.0.0.1:{port}/", "auth": ("user", secret)}
+        return f"webdav://{name}", {"base_url": f"http://127.0.0.1:{port}/", "auth": ("user", secret), "timeout": 10}
 
     return Server(port, lambda name: place("right", name), lambda name: place(PASSWORD, name), processes=[process])
 
@@ -307,7 +308,7 @@ def start_ftp(folder: Path) -> Server:
     wait_until(port, process)
 
     def place(secret: str, name: str) -> tuple[str, dict[str, Any]]:
-        return f"ftp://127.0.0.1:{port}/{name}", {"username": "user", "password": secret, "timeout": 3}
+        return f"ftp://127.0.0.1:{port}/{name}", {"username": "user", "password": secret, "timeout": 10}
 
     return Server(port, lambda name: place("right", name), lambda name: place(PASSWORD, name), processes=[process])
 

@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import pytest
 
-from strongroom import _remote_storage
 from strongroom._remote_storage import RemoteStorage
 from strongroom._storage import Storage, open_storage
 from strongroom.errors import NotFoundError, PermanentStorageError, TransientStorageError
@@ -20,10 +19,10 @@ SECRETS = (servers.PASSWORD, "canary", "testing", "Y2FuYXJ5", "Eby8vdM02xNO")
 LARGE = 40 << 20
 
 
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute is right for users, and long for tests: what waits, waits for a server that will never answer."""
-    monkeypatch.setattr(_remote_storage, "PATIENCE", 5.0)
+def _impatient(storage: Storage) -> None:
+    """A minute is right for users, and long for tests: what waits from now on, waits for who never answers."""
+    assert isinstance(storage, RemoteStorage)
+    storage.patience = 5.0
 
 
 def _put(storage: Storage, key: str, data: bytes = b"data") -> None:
@@ -77,6 +76,7 @@ def test_a_missing_bucket_is_said_to_the_writer(server: servers.Server) -> None:
 def test_a_server_that_is_gone_is_transient(mortal: servers.Server) -> None:
     storage = open_storage(mortal.place("results"))
     _put(storage, "folder/key")
+    _impatient(storage)
     mortal.kill()
 
     with pytest.raises(TransientStorageError) as caught:
@@ -112,6 +112,7 @@ def test_a_server_that_dies_during_an_upload_is_transient(
         put(self, Deadly(spool, mortal), path, size, location)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RemoteStorage, "_put", dying)
+    _impatient(storage)
     with pytest.raises(TransientStorageError):
         _put(storage, "folder/key", bytes(LARGE))
 
@@ -122,6 +123,7 @@ def test_a_server_that_dies_during_a_read_is_transient(mortal: servers.Server) -
     source, _ = storage.open("folder/key")
     assert source.read(100) == bytes(100)
 
+    _impatient(storage)
     mortal.kill()
 
     with source, pytest.raises(TransientStorageError):
@@ -134,6 +136,7 @@ def test_a_server_that_hangs_is_given_up(mortal: servers.Server) -> None:
     source, _ = storage.open("folder/key")
     assert source.read(100) == bytes(100)
 
+    _impatient(storage)
     mortal.hang()
 
     with source, pytest.raises(TransientStorageError):

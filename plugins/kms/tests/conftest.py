@@ -20,19 +20,19 @@ import pytest
 
 from .service import SECRET_ACCESS_KEY, Service, free_port
 
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _SERVE = "import sys; from moto.server import main; main(sys.argv[1:])"
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _listens(port: int, process: subprocess.Popen[bytes]) -> bool:
     give_up = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < give_up:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
-            return
+            return process.poll() is None
         except OSError:
             time.sleep(0.05)  # the process has no way to tell that it listens
-    raise RuntimeError("moto's server did not come up")
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -43,20 +43,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
             f"{missing[0]} is not installed, which is in the dependency group `test`"
         )
-    port = free_port()
-    with (tmp_path_factory.mktemp("kms") / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, "-H", "127.0.0.1", "-p", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    for _ in range(3):
+        # Another may have bound it by the time that the server does.
+        port = free_port()
+        with (tmp_path_factory.mktemp("kms") / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, "-H", "127.0.0.1", "-p", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            if _listens(port, process):
+                yield f"http://127.0.0.1:{port}"
+                return
+        finally:
+            process.kill()
+            process.wait()
+    pytest.fail("moto's server did not come up")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ SECRET_ACCESS_KEY = "canary-of-a-secret-access-key"
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """A port that nobody uses, and that the system gives to nobody who asks for any before a server has bound it."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True)
