@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Did every tox environment that should have run really run its commands, and did they succeed?
 
-Usage: verdict.py RESULT_JSON ENVIRONMENT...
+Usage: verdict.py FOLDER [--untested] ENVIRONMENT...
+
+FOLDER has what tox reports, one file for each time that it ran, in the order of their names.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ def complaint(report: object) -> str:
     if not isinstance(report, dict):
         return "did not run"
     if not report.get("test"):
-        return "ran no command"
+        return "ran no test: its packages could not be installed; can the registry of Python packages be reached?"
     codes = [command["retcode"] for command in (*report.get("setup", ()), *report["test"])]
     if any(codes) or not report.get("result", {}).get("success"):
         return f"failed, exit codes {codes}"
     return ""
 
 
-def main(path: str, *environments: str) -> int:
-    """Print one line for each environment and one for all; 0 if all succeeded."""
-    file = Path(path)
-    reports = json.loads(file.read_text())["testenvs"] if file.is_file() else {}
+def main(folder: str, *environments: str) -> int:
+    """Print one line for each environment and one for all; 0 if all succeeded. Or those only that ran no test."""
+    reports: dict[str, dict[str, object]] = {}
+    for file in sorted(Path(folder).glob("*.json")):
+        reports |= json.loads(file.read_text())["testenvs"]
+    if environments[0] == "--untested":
+        print(*(name for name in environments[1:] if not reports.get(name, {}).get("test")), sep="\n", end="")
+        return 0
     complaints = {name: complaint(reports.get(name)) for name in environments}
     for name, wrong in complaints.items():
         print(f"ci: {name} {wrong or 'succeeded'}")
