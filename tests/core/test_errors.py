@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import re
 
@@ -82,3 +84,9 @@ def test_the_text_of_a_foreign_error_is_not_repeated() -> None:
     ):
         assert "canary" not in str(error)
         assert "ValueError" in str(error)
+
+
+def test_of_a_number_of_the_system_is_told_what_the_system_says_and_not_what_a_server_had_a_library_say() -> None:
+    error = errors.TransientStorageError("place", OSError(errno.EBUSY, "canary"))
+
+    assert str(error) == f"storage failed for 'place' (OSError: {os.strerror(errno.EBUSY)}); trying again may help"

@@ -87,7 +87,7 @@ class Reader(io.RawIOBase):
         data = bytes(source.read(count)) if count else b""
         # A server that dies may look as if the file had ended.
         if count and not data:
-            raise TransientStorageError(self._location, OSError(None, "the file ended too early"))
+            raise TransientStorageError(self._location, "the file ended too early")
         return data[:count]
 
     def _let_go(self) -> None:

@@ -314,7 +314,7 @@ class RemoteStorage:
         else:
             self._write(spool, path, size)
         if self._size_of(path, location) != size:
-            raise TransientStorageError(location, OSError(None, "fewer bytes arrived than were sent"))
+            raise TransientStorageError(location, "fewer bytes arrived than were sent")
 
     def _make_folder(self, folder: str) -> None:
         # Another writer may make any of the folders on the way at the same moment: that is as good.

@@ -71,7 +71,7 @@ def _write(storage: Storage, key: str, keyring: Keyring, verified: _record.Verif
             writer.finish(verified.decoded_size)
             # Who replaced or deleted it meanwhile has the last word.
             if _header(storage, key) != verified.header:
-                raise TransientStorageError(location, BlockingIOError("it was replaced meanwhile"))
+                raise TransientStorageError(location, "it was replaced meanwhile")
         except BaseException:
             writer.abandon()
             raise

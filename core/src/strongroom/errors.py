@@ -41,6 +41,7 @@ StrongroomError
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -270,8 +271,9 @@ class DamagedError(StorageError):
 class TransientStorageError(StorageError):
     """Storage did not answer as it should; trying again may help."""
 
-    def __init__(self, location: str, cause: BaseException) -> None:
-        super().__init__(f"storage failed for {location!r} ({_kind(cause)}); trying again may help")
+    def __init__(self, location: str, cause: BaseException | str) -> None:
+        why = cause if isinstance(cause, str) else _kind(cause)
+        super().__init__(f"storage failed for {location!r} ({why}); trying again may help")
         self.location = location
 
 
@@ -392,7 +394,9 @@ def _cause_of_death(exitcode: int | None) -> str:
 
 
 def _kind(cause: BaseException) -> str:
-    """The class and errno of *cause*; its text may quote credentials or data."""
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"{type(cause).__name__}: {cause.strerror}"
-    return type(cause).__name__
+    """The class of *cause*, and what the system says of its number; its text may quote credentials or data."""
+    name = type(cause).__name__
+    # Classes of libraries, such as those for certificates, have numbers of their own.
+    if isinstance(cause, OSError) and cause.errno and type(cause).__module__ == "builtins":
+        return f"{name}: {os.strerror(cause.errno)}"
+    return name
