@@ -14,6 +14,7 @@ from strongroom import _settings, _settings_file
 from strongroom._settings import Settings
 from strongroom._settings_loading import load
 from strongroom.errors import SettingsError
+from strongroom.project import Project
 
 CANARY = "hunter2-canary"
 
@@ -265,6 +266,11 @@ def test_a_file_that_cannot_be_read_is_named(project: Path, make: object) -> Non
         load({}, project)
 
     assert str(path) in str(caught.value)
+
+
+def test_a_file_that_was_asked_for_and_is_not_there_is_named(project: Path) -> None:
+    with pytest.raises(SettingsError, match=r"other\.toml cannot be read: No such file"):
+        Project.of_file(project / "other.toml", {})
 
 
 @pytest.mark.parametrize("source", ["strongroom.toml", "pyproject.toml", "variable"])

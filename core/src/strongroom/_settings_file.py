@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["from_file", "read"]
+__all__ = ["from_file", "read", "unreadable"]
 
 
 def from_file(cwd: Path, name: str) -> Iterator[tuple[str, Found]]:
@@ -28,7 +28,7 @@ def from_file(cwd: Path, name: str) -> Iterator[tuple[str, Found]]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as exc:
-            raise _unreadable(path, exc) from exc
+            raise unreadable(path, exc) from exc
         found = read(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         if found is not None:
             yield from found
@@ -41,7 +41,7 @@ def read(path: Path, _stamp: tuple[int, ...]) -> tuple[tuple[str, Found], ...] |
     try:
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as exc:
-        raise _unreadable(path, exc) from exc
+        raise unreadable(path, exc) from exc
     foreign = path.name == "pyproject.toml"
     # Most projects' files say nothing of us: do not parse them, nor complain about their mistakes.
     if foreign and "strongroom" not in text:
@@ -58,7 +58,8 @@ def read(path: Path, _stamp: tuple[int, ...]) -> tuple[tuple[str, Found], ...] |
     )
 
 
-def _unreadable(path: Path, exc: OSError | UnicodeDecodeError) -> SettingsError:
+def unreadable(path: Path, exc: OSError | UnicodeDecodeError) -> SettingsError:
+    """What to raise for a file that is there, or should be, and cannot be read."""
     return SettingsError(f"{path} cannot be read: {exc.strerror if isinstance(exc, OSError) else 'it is not UTF-8'}")
 
 

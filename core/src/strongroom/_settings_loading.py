@@ -33,7 +33,7 @@ from strongroom._settings import (
     convert,
     hint,
 )
-from strongroom._settings_file import from_file, read
+from strongroom._settings_file import from_file, read, unreadable
 from strongroom.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ def load_file(path: Path, env: Mapping[str, str]) -> Settings:
         SettingsError: as `load`.
     """
     path = path.absolute()
-    return _settings(dict(read(path, (path.stat().st_mtime_ns, path.stat().st_size)) or ()), env)
+    try:
+        status = path.stat()
+    except OSError as exc:
+        raise unreadable(path, exc) from exc
+    return _settings(dict(read(path, (status.st_mtime_ns, status.st_size)) or ()), env)
 
 
 def _settings(found: Mapping[str, Found], env: Mapping[str, str]) -> Settings:
