@@ -183,11 +183,11 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sequence: int
     """From 0 in steps of 1 for each ``(run_id, task, map_index)``."""
     kind: str
-    """``run`` for the one document that opens a run, else ``state``."""
+    """``run`` for the one document that opens a run, ``state``, or ``log``."""
     name: str
     """The name of the flow or of the task."""
     type: str
-    """The type of the state; empty for ``run``."""
+    """The type of the state; empty for other documents."""
     at: int
     """Microseconds since 1970-01-01 UTC."""
     run_count: int
