@@ -231,6 +231,18 @@ def test_names_of_older_keys_can_be_made_again(path: Path) -> None:
     assert newest.cache_key("value", "x") not in names
 
 
+def test_what_only_one_may_do_has_one_name_whichever_keys_there_are(path: Path) -> None:
+    source = KeyFile(path)
+    names = [Keyring.open_or_create(path).lease("run", "x")]
+    for change in (source.add, source.add, lambda: source.promote(Keyring.open_or_create(path).ids[1])):
+        change()
+        keyring = Keyring.open_or_create(path)
+        names += [keyring.lease("run", "x"), *(older.lease("run", "x") for older in keyring.older())]
+
+    assert len(names) == 1 + 2 + 3 + 3
+    assert len(set(names)) == 1
+
+
 def test_many_who_add_keys_at_once_lose_none(path: Path) -> None:
     first = Keyring.open_or_create(path).primary
     added: list[str] = []
@@ -268,6 +280,11 @@ def test_when_a_key_was_made_is_kept(path: Path) -> None:
 
     assert created is not None
     assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+
+
+def test_a_keyring_without_keys_is_refused() -> None:
+    with pytest.raises(KeyringError, match="at least one key"):
+        Keyring([])
 
 
 def test_a_key_that_is_not_there_cannot_seal(path: Path) -> None:

@@ -139,6 +139,15 @@ def test_names_can_be_tokens_and_our_own_readers_still_see_them(tmp_path: Path) 
     assert open_envelope(envelope, KEYRING) == STATE
 
 
+@pytest.mark.parametrize(("field", "other"), [("task", "name"), ("name", "task")])
+def test_one_of_the_names_can_be_a_token_and_the_other_one_in_clear(tmp_path: Path, field: str, other: str) -> None:
+    envelope = sent(STATE, policy(tmp_path, **{field: "token"}))
+
+    assert len(getattr(envelope, field)) == 32
+    assert getattr(envelope, other) == getattr(STATE, other)
+    assert open_envelope(envelope, KEYRING) == STATE
+
+
 def test_strict_takes_back_what_is_loosened(tmp_path: Path) -> None:
     strict = policy(tmp_path, strict="true", message="clear", tags="drop")
 
