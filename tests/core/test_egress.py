@@ -190,6 +190,29 @@ def test_what_no_reader_would_open_is_not_sent() -> None:
         _send(msgspec.structs.replace(STATE, message="x" * (64 << 20)))
 
 
+def _endless() -> object:
+    endless: list[object] = []
+    endless.append(endless)
+    return endless
+
+
+@pytest.mark.parametrize(
+    ("reference", "error"),
+    [
+        (object(), "TypeError"),
+        ("\ud800 canary", "UnicodeEncodeError"),
+        (1 << 64, "OverflowError"),
+        (_endless(), "RecursionError"),
+    ],
+    ids=["no JSON", "no text", "a long number", "no end"],
+)
+def test_what_cannot_be_written_is_not_sent_and_not_quoted(reference: object, error: str) -> None:
+    with pytest.raises(EgressError, match=f"'clean' cannot be written: {error}") as caught:
+        _send(msgspec.structs.replace(STATE, result=KeptResult("mine", reference)))
+
+    assert "canary" not in str(caught.value)
+
+
 def test_an_exception_becomes_inert_data_without_source_or_locals() -> None:
     def inner() -> None:
         local = "a local value"

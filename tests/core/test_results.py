@@ -28,6 +28,7 @@ from strongroom.errors import (
     MissingPluginError,
     NotFoundError,
     PermanentStorageError,
+    SerializationError,
     SettingsError,
 )
 from strongroom.keyring import Key, Keyring
@@ -254,7 +255,7 @@ def test_what_a_failed_write_left_in_a_buffer_goes_nowhere() -> None:
     writer.payload.close()
 
 
-def _written(pieces: list[bytes], sink: BinaryIO) -> None:
+def _written(pieces: list[bytes], sink: BinaryIO) -> _record.RecordWriter:
     header = _record.Header(chain="literal", object="0" * 32, key=KEYRING.primary, created=0)
     writer = _record.RecordWriter(sink, header, b"context", KEYRING)
     try:
@@ -264,6 +265,7 @@ def _written(pieces: list[bytes], sink: BinaryIO) -> None:
     except BaseException:
         writer.abandon()
         raise
+    return writer
 
 
 def test_a_long_record_is_the_same_whether_one_thread_hashes_and_writes_it_or_two(
@@ -313,6 +315,23 @@ def test_a_long_record_is_the_same_although_no_thread_could_be_started_at_first(
     assert disturbed.getvalue() == quiet.getvalue()
 
 
+def test_a_long_record_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+
+    # Held, since the thread of a writer that nobody holds any more ends by itself.
+    writer = _written([bytes(1 << 20)] * 7, io.BytesIO())
+
+    assert set(threading.enumerate()) <= before
+    assert writer._helper is not None
+
+
+def test_a_record_whose_header_no_reader_would_read_is_not_written(store: ResultStore) -> None:
+    with pytest.raises(SerializationError, match="compare fewer inputs"):
+        store.write("x", "key", fingerprints={f"input {number}": "0" * 32 for number in range(2000)})
+
+    assert not store.exists("key")
+
+
 def test_a_sink_that_fails_in_the_middle_of_a_long_record_leaves_no_thread_behind() -> None:
     class Full(io.BytesIO):
         def write(self, data: object, /) -> int:
@@ -322,10 +341,12 @@ def test_a_sink_that_fails_in_the_middle_of_a_long_record_leaves_no_thread_behin
 
     before = set(threading.enumerate())
 
-    with pytest.raises(OSError, match="No space"):
+    # Held, and with it the writer, whose thread would else end by itself.
+    with pytest.raises(OSError, match="No space") as caught:
         _written([bytes(1 << 20)] * 7, Full())
 
     assert set(threading.enumerate()) <= before
+    assert caught.tb
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
