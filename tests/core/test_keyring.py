@@ -109,10 +109,22 @@ def test_keys_do_not_go_into_a_pickle(path: Path) -> None:
     assert keyring._keys[keyring.primary].secret not in pickled
 
 
+def test_what_is_made_with_a_key_and_written_down_stays_what_it_is() -> None:
+    keyring = Keyring([Key(SECRET)])
+    sealed = b"\x01" + bytes.fromhex(keyring.primary) + b"sealed"
+
+    assert keyring.primary == "585e4f08658c152f"
+    assert keyring.token("slot", "a", 1, None, b"x") == "4a2fe8896a74085662d32604c773b41e"
+    assert keyring.cache_key("a") == "b5c5534829bfa0744c50066a98d8ae55"
+    assert keyring.lease("turn", "a") == "07aae072d80729d6ebeaa1744c7a995d"
+    assert keyring.link(bytes(16), sealed).hex() == "72694477fb4d1abd34e2b0e5a54fd350"
+
+
 def test_purposes_have_different_subkeys() -> None:
     key = Key(SECRET)
+    purposes = ("id", "seal", "wrap", "tag", "tag hmac-sha256", "cache", "token", "link")
 
-    assert len({key.subkey(purpose) for purpose in ("seal", "tag", "cache", "token")}) == 4
+    assert len({key.subkey(purpose) for purpose in purposes}) == len(purposes)
 
 
 def test_tokens_are_equal_for_equal_parts_only() -> None:
