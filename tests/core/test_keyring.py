@@ -241,6 +241,7 @@ def test_names_of_older_keys_can_be_made_again(path: Path) -> None:
     assert [older.cache_key("value", "x") for older in newest.older()] == names
     assert len({newest.lease("run", "x"), keyring.lease("run", "x")}) == 1
     assert newest.cache_key("value", "x") not in names
+    assert newest.tokens("task", "x") == tuple(each.token("task", "x") for each in (newest, *newest.older()))
 
 
 def test_what_only_one_may_do_has_one_name_whichever_keys_there_are(path: Path) -> None:

@@ -128,7 +128,6 @@ class RecordWriter:
         self._counter = CountingWriter(self._write)
         self._size = len(line)
         self._helper: ThreadPoolExecutor | None = None
-        self._is_alone = False
         sink.write(line)
         self.payload = cast("BinaryIO", io.BufferedWriter(self._counter, _BUFFER))
 
@@ -168,8 +167,6 @@ class RecordWriter:
     def _hash_meanwhile(self, data: memoryview) -> Future[object] | None:
         from concurrent.futures import ThreadPoolExecutor
 
-        if self._is_alone:
-            return None
         if self._helper is None:
             self._helper = ThreadPoolExecutor(1, "strongroom-hash")
         try:
@@ -178,7 +175,6 @@ class RecordWriter:
             # The system may have no thread left, nor has Python while it shuts down. What was submitted is waiting all
             # the same, and with the next thread that there is it would be hashed a second time: so there is none.
             self._helper.shutdown(cancel_futures=True)
-            self._is_alone = True
             return None
 
 
@@ -193,7 +189,7 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
 
 
 def _parsed(line: bytes, location: str) -> Header:
-    if not line.startswith(MAGIC) or not line.endswith(b"\n") or len(line) % _ALIGNMENT:
+    if not line.startswith(MAGIC):
         raise DamagedError(location)
     try:
         header = _decode_header(line[len(MAGIC) :])

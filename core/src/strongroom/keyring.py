@@ -198,20 +198,20 @@ class Keyring:
 
     def token(self, purpose: str, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that stand for *parts*: equal for equal parts, and telling nothing without the key."""
-        return blake3.blake3(bind(purpose, *parts), key=self._primary.subkey("token")).digest(16).hex()
+        return _name(self._primary, "token", bind(purpose, *parts))
 
     def tokens(self, purpose: str, *parts: str | int | bytes | None) -> tuple[str, ...]:
         """`token` under each of the keys, the primary first."""
         bound = bind(purpose, *parts)
-        return tuple(blake3.blake3(bound, key=key.subkey("token")).digest(16).hex() for key in self._keys.values())
+        return tuple(_name(key, "token", bound) for key in self._keys.values())
 
     def lease(self, purpose: str, *parts: str | int | bytes | None) -> str:
         """A token that names what only one may do at a time: the same one before and after a new key is added."""
-        return blake3.blake3(bind(purpose, *parts), key=self._oldest.subkey("token")).digest(16).hex()
+        return _name(self._oldest, "token", bind(purpose, *parts))
 
     def cache_key(self, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that name a cached result; nobody without the key can test guesses."""
-        return blake3.blake3(bind("cache", *parts), key=self._primary.subkey("cache")).digest(16).hex()
+        return _name(self._primary, "cache", bind("cache", *parts))
 
     @classmethod
     def from_source(cls, source: KeySource) -> Keyring:
@@ -231,6 +231,10 @@ class Keyring:
             KeyringError: the file cannot be used, others may read it, or it is damaged.
         """
         return cls.from_source(KeyFile(path.absolute()))
+
+
+def _name(key: Key, purpose: str, bound: bytes) -> str:
+    return blake3.blake3(bound, key=key.subkey(purpose)).digest(16).hex()
 
 
 def _reopened(source: KeySource, primary: str) -> Keyring:
