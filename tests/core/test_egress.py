@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import strongroom
-from strongroom import documents
+from strongroom import _egress, documents
 from strongroom._egress import Gate, open_envelope
 from strongroom._error_info import error_info
 from strongroom._plugins import Plugins
@@ -188,6 +188,16 @@ def test_a_plugin_cannot_make_it_another_document(answer: object) -> None:
 def test_what_no_reader_would_open_is_not_sent() -> None:
     with pytest.raises(EgressError, match="too many to be opened again"):
         _send(msgspec.structs.replace(STATE, message="x" * (64 << 20)))
+
+
+def test_more_than_a_reader_takes_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    (envelope,) = _send(STATE)
+    monkeypatch.setattr(_egress, "_MAX_SEALED", len(envelope.sealed))
+    assert open_envelope(envelope, KEYRING) == STATE
+    monkeypatch.setattr(_egress, "_MAX_SEALED", len(envelope.sealed) - 1)
+
+    with pytest.raises(SealError):
+        open_envelope(envelope, KEYRING)
 
 
 def _endless() -> object:

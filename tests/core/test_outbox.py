@@ -6,6 +6,7 @@ Run as a script, this file is the process that dies.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -194,6 +195,23 @@ def test_a_backend_that_answers_late_does_not_hold_up_the_end_of_the_run(
     outbox._sender.join(60)
     assert list(backend.read(RUN)) == envelopes(1)
     assert outboxes.waiting() == []
+
+
+def test_a_disk_that_was_full_takes_what_comes_once_it_has_room(
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box.create(outboxes.root, RUN)
+    slit = Slit(box.folder, About(RUN, Kept.id, Kept.address), MOST)
+    with monkeypatch.context() as full:
+        full.setattr(segment_module, "_allocate", lambda *_: fails(OSError(errno.ENOSPC, "full"))())
+        with pytest.raises(OSError, match="full"):
+            slit.put(an_envelope(0))
+
+    slit.put(an_envelope(0))
+
+    assert box.take() == [an_envelope(0)]
+    slit.close()
+    box.remove()
 
 
 def test_what_comes_after_the_end_is_refused(outboxes: Outboxes) -> None:

@@ -58,7 +58,7 @@ class Task(Operators):
             of result_storage, result_storage_key, result_serializer, cache_policy or cache_key_fn is given.
         result_handler: a `ResultHandler`, or the id of one; by default ``stored``: a record in result_storage.
         result_storage: an fsspec URL or a folder; by default the flow's, then the settings'.
-        result_storage_key: a template for the record's key; by default a random one.
+        result_storage_key: a template for the record's key; by default one that follows from the run and the task.
         result_serializer: a chain such as ``"compressed/json"``, a `Serializer`, or a `Chain` of instances.
         cache_result_in_memory: False drops the value once it is stored; who needs it reads it again.
         cache_for: use a kept result again for so long.
