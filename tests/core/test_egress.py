@@ -132,6 +132,9 @@ def test_the_same_document_twice_gives_different_bytes() -> None:
         {"run_count": 1},
         {"sealed": b""},
         {"shown": '{"message":"other"}'},
+        # What no document of ours has.
+        {"task": "\ud800"},
+        {"sequence": -(1 << 70)},
     ],
 )
 def test_a_changed_column_does_not_open(change: dict[str, object]) -> None:

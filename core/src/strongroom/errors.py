@@ -272,8 +272,7 @@ class TransientStorageError(StorageError):
     """Storage did not answer as it should; trying again may help."""
 
     def __init__(self, location: str, cause: BaseException | str) -> None:
-        why = cause if isinstance(cause, str) else _kind(cause)
-        super().__init__(f"storage failed for {location!r} ({why}); trying again may help")
+        super().__init__(f"storage failed for {location!r} ({_why(cause)}); trying again may help")
         self.location = location
 
 
@@ -393,10 +392,9 @@ def _cause_of_death(exitcode: int | None) -> str:
     return f"signal {-exitcode}{out_of_memory}"
 
 
-def _kind(cause: BaseException) -> str:
+def _why(cause: BaseException | str) -> str:
     """The class of *cause*, and what the system says of its number; its text may quote credentials or data."""
-    name = type(cause).__name__
     # Classes of libraries, such as those for certificates, have numbers of their own.
     if isinstance(cause, OSError) and cause.errno and type(cause).__module__ == "builtins":
-        return f"{name}: {os.strerror(cause.errno)}"
-    return name
+        return f"{type(cause).__name__}: {os.strerror(cause.errno)}"
+    return cause if isinstance(cause, str) else type(cause).__name__
