@@ -177,8 +177,11 @@ def test_a_column_that_another_process_would_take_for_an_extension_type_is_refus
         serializer.dumps(pa.schema([field]).empty_table())
 
 
-def test_text_that_is_not_utf8_is_refused_without_quoting_it(serializer: ArrowIPC) -> None:
+@pytest.mark.parametrize("inside", [False, True])
+def test_text_that_is_not_utf8_is_refused_without_quoting_it(serializer: ArrowIPC, *, inside: bool) -> None:
     broken = pa.array([b"secret\xff"]).view(pa.string())
+    if inside:
+        broken = pa.StructArray.from_arrays([broken], names=["text"])
 
     with pytest.raises(SerializationError) as caught:
         serializer.dumps(pa.table({"a": broken}))

@@ -11,6 +11,7 @@ from strongroom_arrow import _layout
 from strongroom_arrow._bytes import Content, Pieces
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._types import foreign_field
+from strongroom_arrow._validity import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,9 +45,8 @@ def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], de
         told = schema.with_metadata({**(schema.metadata or {}), _layout.KEY: _layout.encode(description)})
         writer = pa.ipc.new_stream(Pieces(sink), told)
         for part in parts:
-            # What would be found invalid when it is read had better not be written.
-            part.validate(full=True)
-            writer.write_batch(part)
+            with checked(part):
+                writer.write_batch(part)
         # Only here, not in a `with`: a stream that broke off must not get its end mark.
         writer.close()
     # An OSError of Arrow's is the sink's and is passed on: it is not among these.
