@@ -101,7 +101,7 @@ def test_a_killed_writer_leaves_whole_records_and_loses_none_that_was_acknowledg
             break
         first = 1000 * life
         acknowledged = acknowledged_before_a_kill(
-            mortals, first, after=instants.randrange(5), spin=instants.uniform(0, 0.004)
+            mortals, first, after=instants.randrange(3), spin=instants.uniform(0, 0.004)
         )
         confirmed = acknowledged.pop("current", None)
         kept.update(acknowledged)
