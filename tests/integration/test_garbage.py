@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Flow, signals, task, transaction
+from strongroom import Flow, ResultHandler, Slot, signals, task, transaction
+from strongroom.abc import JSONValue, Wrapped
 from strongroom.caching import INPUTS
 from strongroom.project import Project
 from strongroom.results import Collected, RunReferences
+from strongroom_encrypted.uri import EncryptedURI
+from strongroom_masked.uri import MaskedURI
 
 
 @pytest.fixture
@@ -103,8 +106,6 @@ def test_what_a_transaction_made_visible_is_in_use(project: Project) -> None:
 
 
 def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project: Project) -> None:
-    from strongroom.abc import JSONValue, ResultHandler, Slot
-
     class Own(ResultHandler):
         id = "own"
 
@@ -121,6 +122,73 @@ def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project
     with Flow("flow") as flow:
         kept()
     flow.run()
+
+    (found,) = references(project)
+
+    assert found.goes_on
+    assert found.opaque
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param("encrypted-uri", id="encrypted"),
+        pytest.param("masked-uri", id="masked"),
+        pytest.param(EncryptedURI(MaskedURI(EncryptedURI())), id="both, and one twice"),
+    ],
+)
+def test_what_lies_behind_a_handler_that_wraps_another_one_is_told_from_garbage(
+    project: Project, handler: str | ResultHandler
+) -> None:
+    @task(persist_result=True, result_handler=handler)
+    def kept() -> int:
+        return 1
+
+    with Flow("flow") as flow:
+        kept()
+    flow.run()
+    in_use = set(keys(project))
+    (found,) = references(project)
+    unused = project.store().key_for(Slot(found.run_id, "kept-1"))
+    project.store().write(2, unused)
+
+    assert (found.keys, found.goes_on, found.opaque) == (in_use, False, False)
+    assert [collect(project).deleted for _ in range(3)] == [0, 1, 0]
+    assert set(keys(project)) == in_use
+
+
+class Endless(ResultHandler):
+    """It says that it wraps another one, and that one another, and so on."""
+
+    id = "encrypted-uri"
+
+    def write(self, value: object, slot: Slot) -> JSONValue:
+        return {"sealed": ""}
+
+    def read(self, reference: JSONValue, slot: Slot) -> object:
+        return 1
+
+    def unwrap(self, reference: JSONValue, slot: Slot) -> Wrapped:
+        return Wrapped(self.id, reference)
+
+
+class Broken(Endless):
+    def unwrap(self, reference: JSONValue, slot: Slot) -> Wrapped:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("handler", [Endless(), Broken()], ids=["endless", "broken"])
+def test_a_handler_that_cannot_tell_what_it_wraps_holds_its_whole_run(
+    project: Project, handler: ResultHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task(persist_result=True, result_handler=handler)
+    def kept() -> int:
+        return 1
+
+    with Flow("flow") as flow:
+        kept()
+    flow.run()
+    monkeypatch.setattr(Project, "reader", lambda *_: handler)
 
     (found,) = references(project)
 

@@ -4,23 +4,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from strongroom._garbage import RunReferences
-from strongroom._handlers import ConstantHandler, JSONHandler, NullHandler, SecretHandler, StoredHandler
 from strongroom._recorder import LOG_INDEX
+from strongroom._whereabouts import whereabouts
 from strongroom.abc import SupportsLeases
 from strongroom.documents import StateDocument
 from strongroom.errors import ReferencesError, SealError, StrongroomError
 from strongroom.states import STATE_TYPES, Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from strongroom.abc import Backend
-    from strongroom.documents import Document, KeptResult
+    from strongroom.documents import Document
     from strongroom.project import Project
 
 __all__ = ["BackendReferences"]
@@ -28,7 +27,6 @@ __all__ = ["BackendReferences"]
 _ALL = 1 << 62
 # As for resumption: a run that ended in any other state can be gone on with.
 _ENDED = frozenset({"Success", "Failed"})
-_KEEP_NOTHING = frozenset({JSONHandler.id, NullHandler.id, ConstantHandler.id, SecretHandler.id})
 _SECONDS = 60.0
 
 
@@ -76,10 +74,11 @@ class BackendReferences:
                 newest[place] = document
                 if isinstance(document, StateDocument):
                     results = [*document.cached_inputs.values(), *([document.result] if document.result else [])]
-                    keys.update(_keys(results))
+                    places = [whereabouts(kept, document, self._project) for kept in results]
+                    keys.update(place.key for place in places if place.key)
                     # What a plugin kept from leaving may have been a reference.
                     hidden = not {"result", "cached_inputs"}.isdisjoint(document.withheld)
-                    opaque = opaque or hidden or not all(map(_is_seen_through, results))
+                    opaque = opaque or hidden or any(place.opaque for place in places)
         except SealError:
             # Its link to the one before it does not hold where one was taken away, either.
             raise ReferencesError(run_id, "a document does not open, or is missing") from None
@@ -98,18 +97,6 @@ class BackendReferences:
                 raise ReferencesError(entry.key, str(exc)) from exc
             assert isinstance(found, dict)  # noqa: S101  # what the serializer reads
             yield from (receipt.key for receipt in found.values())
-
-
-def _keys(results: Iterable[KeptResult]) -> Iterator[str]:
-    for kept in results:
-        if kept.handler == StoredHandler.id and isinstance(kept.reference, Mapping):
-            yield str(kept.reference.get("key"))
-
-
-def _is_seen_through(kept: KeptResult) -> bool:
-    if kept.handler == StoredHandler.id:
-        return isinstance(kept.reference, Mapping) and isinstance(kept.reference.get("key"), str)
-    return kept.handler in _KEEP_NOTHING
 
 
 def _is_finished(type_: str) -> bool:

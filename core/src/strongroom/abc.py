@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, TypeAlias, runti
 import msgspec
 
 from strongroom._byte_sources import RemembersLoads, SupportsBuffer
+from strongroom._handling import SupportsDelete, SupportsExists, SupportsUnwrap, Wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ __all__ = [
     "SupportsLeases",
     "SupportsRotation",
     "SupportsTrial",
+    "SupportsUnwrap",
+    "Wrapped",
 ]
 
 JSONValue: TypeAlias = "bool | int | float | str | Sequence[JSONValue] | Mapping[str, JSONValue] | None"
@@ -143,27 +146,6 @@ class ResultHandler(ABC):
     def can_read(self, reference: object) -> bool:  # noqa: ARG002  # a handler with places of its own looks at it
         """False if *reference* is one that another handler of the same id gave."""
         return True
-
-
-@runtime_checkable
-class SupportsExists(Protocol):
-    """A result handler that can tell whether a value is there without reading it."""
-
-    def exists(self, reference: JSONValue, slot: Slot) -> bool:
-        """True if `ResultHandler.read` would find what *reference* leads to."""
-        ...
-
-
-@runtime_checkable
-class SupportsDelete(Protocol):
-    """A result handler that can delete what it keeps."""
-
-    def delete(self, reference: JSONValue, slot: Slot) -> None:
-        """See to it that nothing is where *reference* leads to, whether or not something was.
-
-        A later value in the same place, which has another reference, is left alone.
-        """
-        ...
 
 
 # Texts, numbers and bytes make no cycles, which the collector need not look for in the many that there are of these.

@@ -30,7 +30,8 @@ from strongroom._plugins import Plugins, installed_plugins
 from strongroom._policy import Policy, policy_of
 from strongroom._receipts import Receipts
 from strongroom._references import BackendReferences
-from strongroom.abc import Envelope, ResultHandler, Slot
+from strongroom._whereabouts import Whereabouts, slot_of, whereabouts
+from strongroom.abc import Envelope, ResultHandler
 from strongroom.documents import LogDocument, RunDocument
 from strongroom.errors import BackendError, SealError
 from strongroom.keyring import Keyring
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from strongroom.documents import Document, KeptResult, LogLine
     from strongroom.results import References
 
-__all__ = ["Chain", "Delivered", "Left", "Outboxes", "Project", "Waiting"]
+__all__ = ["Chain", "Delivered", "Left", "Outboxes", "Project", "Waiting", "Whereabouts"]
 
 _log = logging.getLogger("strongroom")
 
@@ -276,9 +277,12 @@ class Project:
 
     def result(self, kept: KeptResult, document: Document) -> Result:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""
-        slot = Slot(document.run_id, kept.task or document.task, document.map_index, kept.field)
         handler = self.reader(kept.handler, kept.reference)
-        return Result.from_reference(kept.reference, handler, slot)  # type: ignore[arg-type]  # JSON by contract
+        return Result.from_reference(kept.reference, handler, slot_of(kept, document))  # type: ignore[arg-type]  # JSON
+
+    def whereabouts(self, kept: KeptResult, document: Document) -> Whereabouts:
+        """Where the result lies that *document* carries as *kept*, as far as it can be told without reading it."""
+        return whereabouts(kept, document, self)
 
     def logs(self, run_id: str, backend: Backend | None = None) -> Iterator[LogLine]:
         """What the tasks of a run logged and printed, in its order: as this machine has it, or else the *backend*.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from strongroom._padding import pad, unpad
-from strongroom.abc import JSONValue, ResultHandler, Slot, SupportsDelete, SupportsExists
+from strongroom.abc import JSONValue, ResultHandler, Slot, SupportsDelete, SupportsExists, Wrapped
 from strongroom.errors import DamagedError, NotSupportedError, SealError
-from strongroom.keyring import bind
+from strongroom.keyring import bind, sealed_with
 from strongroom.project import Project
 
 if TYPE_CHECKING:
@@ -89,19 +89,29 @@ class WrappingHandler(ResultHandler):
             raise NotSupportedError(f"deleting with the handler {handler.id!r}", instead="delete it where it lies")
         handler.delete(inner, slot)
 
-    def _opened(self, reference: JSONValue, slot: Slot) -> tuple[ResultHandler, JSONValue]:
-        if not isinstance(reference, Mapping) or not self.can_read(reference):
-            raise DamagedError(f"a reference of the result handler {self.id!r}")
+    def unwrap(self, reference: JSONValue, slot: Slot) -> Wrapped:
+        """What the wrapped handler answered, and the key that its reference is sealed with."""
         project = Project.open()
-        try:
-            sealed = base64.b64decode(str(reference["sealed"]), validate=True)
-            found = _decode(unpad(self._keys(project).open(sealed, _context(self.id, slot))))
-        except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise SealError from None
+        sealed, found = self._inner(reference, slot, project)
+        return Wrapped(found.handler, found.reference, sealed_with(sealed) or "")
+
+    def _opened(self, reference: JSONValue, slot: Slot) -> tuple[ResultHandler, JSONValue]:
+        project = Project.open()
+        _, found = self._inner(reference, slot, project)
         own = self._handler
         if isinstance(own, ResultHandler) and own.id == found.handler and own.can_read(found.reference):
             return own, found.reference  # type: ignore[return-value]  # JSON, as it was decoded
         return project.reader(found.handler, found.reference), found.reference  # type: ignore[return-value]  # as above
+
+    def _inner(self, reference: JSONValue, slot: Slot, project: Project) -> tuple[bytes, _Inner]:
+        """What is sealed in *reference*, before and after it was opened."""
+        if not isinstance(reference, Mapping) or not self.can_read(reference):
+            raise DamagedError(f"a reference of the result handler {self.id!r}")
+        try:
+            sealed = base64.b64decode(str(reference["sealed"]), validate=True)
+            return sealed, _decode(unpad(self._keys(project).open(sealed, _context(self.id, slot))))
+        except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise SealError from None
 
     def _keys(self, project: Project) -> Keyring:
         return self._keyring or project.keyring

@@ -204,6 +204,71 @@ def test_records_in_a_storage_of_a_tasks_own_are_found(terminal: Terminal) -> No
     assert json.loads(terminal.call("keys", "retire", old, "--json").out)["records"] == {}
 
 
+WRAPPED = """
+from strongroom import Flow, ResultStore, signals, task
+from strongroom._handlers import StoredHandler
+from strongroom_encrypted.uri import EncryptedURI
+from strongroom_masked.uri import MaskedURI
+
+own = StoredHandler(ResultStore("own", serializer="json"))
+
+@task(persist_result=True, result_handler=EncryptedURI(MaskedURI(own)))
+def kept():
+    return 1
+
+@task
+def waits(number):
+    raise signals.PAUSE("not yet")
+
+with Flow("wrapped") as flow:
+    waits(kept())
+"""
+
+
+def test_records_behind_handlers_that_wrap_another_one_are_found(terminal: Terminal) -> None:
+    terminal.write("wrapped.py", WRAPPED)
+    terminal.call("run", "wrapped.py")
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+
+    found = json.loads(terminal.call("keys", "retire", old, "--json").out)
+
+    assert [place.rpartition("/")[2] for place in found["records"]] == ["own"]
+    assert found["opaque"] == []
+
+
+def test_documents_with_a_reference_that_an_older_key_has_sealed_need_it(terminal: Terminal) -> None:
+    terminal.write("wrapped.py", WRAPPED)
+    terminal.call("run", "wrapped.py")
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+    before = json.loads(terminal.call("keys", "retire", old, "--json").out)["documents"]
+
+    # It pauses again, and hands on the reference that it was given.
+    terminal.call("resume", "last", "wrapped.py")
+
+    assert json.loads(terminal.call("keys", "retire", old, "--json").out)["documents"] > before
+
+
+def test_handlers_that_alone_know_where_results_lie_are_named_when_a_key_goes(terminal: Terminal) -> None:
+    terminal.write(
+        "private.py",
+        "from strongroom import Flow, Keyring, task\nfrom strongroom.keyring import Key\n"
+        "from strongroom_encrypted.uri import EncryptedURI\n"
+        "@task(persist_result=True, result_handler=EncryptedURI(keyring=Keyring([Key(bytes(32))])))\n"
+        "def kept():\n    return 1\n"
+        "with Flow('private') as flow:\n    kept()\n",
+    )
+    old = shown(terminal)["primary"]
+    terminal.call("keys", "rotate")
+    assert terminal.call("run", "private.py").code == 0
+
+    done = terminal.call("keys", "retire", old)
+
+    assert done.code == 0
+    assert done.lines[-1] == "where results lie that these handlers keep is known to them only: encrypted-uri"
+
+
 def test_the_key_that_seals_and_one_that_is_not_there_are_refused(terminal: Terminal) -> None:
     primary = shown(terminal)["primary"]
 

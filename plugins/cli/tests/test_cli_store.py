@@ -95,11 +95,13 @@ def test_what_no_run_refers_to_is_marked_and_then_deleted(copy_of_lived: Termina
     assert not unused.exists()
 
 
-def test_what_is_left_alone_for_a_wrapping_handler_is_counted(terminal: Terminal) -> None:
+def test_what_is_left_alone_for_a_handler_that_cannot_tell_is_counted(terminal: Terminal) -> None:
     terminal.write(
         "wrapped.py",
-        "from strongroom import Flow, task\n"
-        "@task(persist_result=True, result_handler='masked-uri')\ndef kept():\n    return 1\n"
+        "from strongroom import Flow, Keyring, task\nfrom strongroom.keyring import Key\n"
+        "from strongroom_masked.uri import MaskedURI\n"
+        "@task(persist_result=True, result_handler=MaskedURI(keyring=Keyring([Key(bytes(32))])))\n"
+        "def kept():\n    return 1\n"
         "with Flow('wrapped') as flow:\n    kept()\n",
     )
     assert terminal.call("run", "wrapped.py").code == 0

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from strongroom._plain_json import not_plain_json
-from strongroom.abc import Slot, SupportsDelete, SupportsExists
+from strongroom.abc import Slot, SupportsDelete, SupportsExists, SupportsUnwrap
 from strongroom.errors import NotFoundError, StrongroomError
 from strongroom.testing._serializers import ID, ValueTests
 
@@ -39,7 +39,8 @@ class ResultHandlerTests(ValueTests):
             def handler(self, tmp_path):
                 return MyHandler(tmp_path)
 
-    What a handler offers beyond reading and writing, `SupportsExists` and `SupportsDelete`, is tested if it is there.
+    What a handler offers beyond reading and writing, `SupportsExists`, `SupportsDelete` and `SupportsUnwrap`, is tested
+    if it is there.
     """
 
     takes_any_reference: ClassVar[bool] = False
@@ -99,6 +100,18 @@ class ResultHandlerTests(ValueTests):
 
         with pytest.raises(StrongroomError):
             handler.read(reference, _a_slot())
+
+    def test_it_says_what_the_handler_answered_that_it_wraps(self, handler: ResultHandler) -> None:
+        if not isinstance(handler, SupportsUnwrap):
+            pytest.skip("this handler does not wrap another one")
+        slot = _a_slot()
+        reference = handler.write(self.values[0], slot)
+
+        wrapped = handler.unwrap(reference, slot)
+
+        assert ID.fullmatch(wrapped.handler), "the id of the other handler"
+        assert not_plain_json(wrapped.reference) is None
+        assert wrapped.reference != reference
 
     def test_it_says_whether_a_value_is_there(self, handler: ResultHandler) -> None:
         if not isinstance(handler, SupportsExists):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +17,11 @@ from strongroom_cli._output import Output, print_json
 from strongroom_cli._paths import local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from strongroom.abc import Envelope
     from strongroom.keyring import Keyring
+    from strongroom.project import Whereabouts
 
 __all__ = ["retire"]
 
@@ -37,7 +37,10 @@ class _Needs:
     records: Mapping[str, int]
     """The URL of a storage -> how many records are tagged with the key."""
     documents: int
+    """Those that are sealed with it, or hold a reference that is."""
     runs: int
+    opaque: Sequence[str]
+    """The ids of result handlers that alone know where results lie."""
 
     @property
     def of_runs(self) -> str:
@@ -82,7 +85,7 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
         source.remove(key_id)
     if as_json:
         found = {"records": dict(needs.records), "documents": needs.documents, "runs": needs.runs}
-        found["storages"] = list(needs.looked_at)
+        found |= {"storages": list(needs.looked_at), "opaque": list(needs.opaque)}
         print_json({"key": key_id, "retired": goes, "primary": keyring.primary, **found})
     elif goes:
         lost = f"; what nobody can ever open again: {needs.of_runs}" if needs.documents else ""
@@ -91,6 +94,8 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
         output.line(
             f"no record in {', '.join(map(local_path, needs.looked_at))} needed it; no other storage was looked at"
         )
+        if needs.opaque:
+            output.line(f"where results lie that these handlers keep is known to them only: {', '.join(needs.opaque)}")
     else:
         complain(f"the key {key_id} was left where it is: it is needed by {needs.said}")
     if not goes:
@@ -107,15 +112,18 @@ def _full(key: str, keyring: Keyring) -> str:
 
 def _look(project: Project, key_id: str, storages: Sequence[str]) -> _Needs:
     places = dict.fromkeys([project.store().url, *(project.store(url).url for url in storages)])
-    of_runs = Counter[str]()
+    of_runs, opaque = Counter[str](), set[str]()
     for envelope in _envelopes(project):
-        if sealed_with(envelope.sealed) == key_id:
+        found = list(_results(project, envelope))
+        # A reference within a document may be older than the document, and sealed with another key.
+        if key_id in (sealed_with(envelope.sealed), *(key for each in found for key in each.sealed_with)):
             of_runs[envelope.run_id] += 1
         # What a task has kept in a storage of its own may need the key, whichever sealed the word of it.
-        places.update(dict.fromkeys(_storages(project, envelope)))
+        places.update(dict.fromkeys(each.storage for each in found if each.storage))
+        opaque.update(each.opaque for each in found if each.opaque)
     records = {url: sum(1 for _ in project.store(url).former(key_id)) for url in places}
     needed = {url: count for url, count in records.items() if count}
-    return _Needs(tuple(places), needed, of_runs.total(), len(of_runs))
+    return _Needs(tuple(places), needed, of_runs.total(), len(of_runs), tuple(sorted(opaque)))
 
 
 def _envelopes(project: Project) -> Iterator[Envelope]:
@@ -126,7 +134,7 @@ def _envelopes(project: Project) -> Iterator[Envelope]:
             yield from project.envelopes(backend, run_id)
 
 
-def _storages(project: Project, envelope: Envelope) -> Iterator[str]:
+def _results(project: Project, envelope: Envelope) -> Iterator[Whereabouts]:
     try:
         document = project.open_document(envelope)
     except SealError:
@@ -135,5 +143,4 @@ def _storages(project: Project, envelope: Envelope) -> Iterator[str]:
     if not isinstance(document, StateDocument):
         return
     for kept in [*document.cached_inputs.values(), *([document.result] if document.result else [])]:
-        if kept.handler == "stored" and isinstance(kept.reference, Mapping):
-            yield str(kept.reference.get("storage"))
+        yield project.whereabouts(kept, document)
