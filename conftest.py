@@ -6,6 +6,7 @@ This file stands beside the folders of tests, since pytest shows a conftest only
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import signal
@@ -13,16 +14,19 @@ import tempfile
 import threading
 import warnings
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import configuration, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 T = TypeVar("T")
+
+# In seconds, and less than a test may take.
+_PATIENCE = 400
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)  # a busy machine is no failure
 
@@ -69,15 +73,30 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             pytest.skip(f"{exc.name} is not installed, which is in the dependency group `test`")
         # A socket has a short name at most, and those of pytest's folders are long.
         folder = tempfile.mkdtemp(prefix="pg-")
-        server = _in_time("PostgreSQL did not start", lambda: pgserver.get_server(folder, cleanup_mode="delete"))
+        server = _in_time("PostgreSQL did not start", lambda: _started(pgserver, folder))
     try:
         yield server.get_uri()
     finally:
         _in_time("PostgreSQL did not stop", server.cleanup)
 
 
+def _started(pgserver: Any, folder: str) -> Any:  # noqa: ANN401  # it publishes no types
+    """A PostgreSQL whose data are in *folder*."""
+    lock = Path(tempfile.gettempdir(), f"strongroom-tests-postgresql-{os.getuid()}")
+    with pytest.MonkeyPatch.context() as patch, lock.open("w") as file:
+        # Whoever is root makes a user for PostgreSQL: of two who do so at once one would fail.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # It is given ten seconds to start, which is little for a slow disk.
+        execute = pgserver.postgres_server.pgexec
+        patch.setattr(
+            pgserver.postgres_server, "pgexec", lambda *args, **more: execute(*args, **{**more, "timeout": _PATIENCE})
+        )
+        patch.setenv("PGCTLTIMEOUT", str(_PATIENCE))
+        return pgserver.get_server(folder, cleanup_mode="delete")
+
+
 def _in_time(problem: str, call: Callable[[], T]) -> T:
-    """What *call* returns, or a failure after three minutes.
+    """What *call* returns, or a failure after some minutes.
 
     Whoever starts or stops a server waits for all others on this machine who do, and for its own until it says that it
     is ready: for ever, if one of them hangs, or has died in that moment.
@@ -94,9 +113,11 @@ def _in_time(problem: str, call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        return done.get(timeout=180).result()
+        return done.get(timeout=_PATIENCE).result()
     except queue.Empty:
-        pytest.fail(f"{problem} within three minutes; does another process of this machine hang while it does so?")
+        pytest.fail(
+            f"{problem} within {_PATIENCE} seconds; does another process of this machine hang while it does so?"
+        )
 
 
 @pytest.fixture
