@@ -142,8 +142,8 @@ def test_what_a_task_prints_is_printed_and_each_task_gets_a_line_in_a_pipe(termi
     done = terminal.call("run", "flows.py:good")
 
     assert "the total is computed" in done.lines
-    assert re.search(r"^total: Success after \d+ ms$", done.out, re.MULTILINE)
-    assert re.search(r"^download: Failed after \d+ ms: OSError: the first attempt fails ", done.out, re.MULTILINE)
+    assert re.search(r"^total: Success after [\d.]+ m?s$", done.out, re.MULTILINE)
+    assert re.search(r"^download: Failed after [\d.]+ m?s: OSError: the first attempt fails ", done.out, re.MULTILINE)
     assert "download: Retrying" in done.lines
 
 
