@@ -91,10 +91,10 @@ def test_a_trivial_task(benchmark: BenchmarkFixture, tmp_path: Path, shape: obje
 def test_growth_from_1000_to_10000_tasks(benchmark: BenchmarkFixture, shape: object) -> None:
     small, large = shape(1_000), shape(10_000)  # type: ignore[operator]
     # In turns, so that whatever else the machine does meets both.
-    pairs = [(min(seconds(small) for _ in range(3)) / 1_000, seconds(large) / 10_000) for _ in range(3)]
+    pairs = [(min(cpu_seconds(small) for _ in range(3)) / 1_000, cpu_seconds(large) / 10_000) for _ in range(3)]
 
     benchmark.pedantic(seconds, args=(small,), rounds=1)
 
     ratio = min(pair[1] for pair in pairs) / min(pair[0] for pair in pairs)
-    benchmark.extra_info["time per task, 10,000 over 1,000"] = round(ratio, 2)
+    benchmark.extra_info["processor's time per task, 10,000 over 1,000"] = round(ratio, 2)
     assert ratio <= GROWTH
