@@ -6,10 +6,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from strongroom import hookspecs
 from strongroom._hooks import Hooks
@@ -63,19 +63,6 @@ class PluginInfo:
     ids: tuple[str, ...]
     hooks: tuple[str, ...]
     error: str
-
-
-@dataclass(slots=True)
-class _Offers(Generic[T]):
-    """What plugins offer of one kind: id -> (plugin, thing)."""
-
-    kind: str
-    by_id: dict[str, tuple[str, T]] = field(default_factory=dict)
-
-    def check(self, staged: Mapping[str, tuple[str, T]]) -> None:
-        for id_, (plugin, _) in staged.items():
-            if id_ in self.by_id:
-                raise PluginConflictError(self.kind, id_, self.by_id[id_][0], plugin)
 
 
 _KINDS = ("serializer", "codec", "handler", "backend", "executor", "key-source", "command")
@@ -161,7 +148,8 @@ class Plugins:
     def __init__(self, found: Iterable[EntryPoint], *, allow: Collection[str] | None = None) -> None:
         self._found: dict[str, EntryPoint] = {}
         self._allow = None if allow is None else frozenset(allow)
-        self._offers: dict[str, _Offers[object]] = {kind: _Offers(kind) for kind in _KINDS}
+        # What they offer of each kind, by its id, with the name of the plugin.
+        self._offers: dict[str, dict[str, tuple[str, object]]] = {kind: {} for kind in _KINDS}
         self._rules: list[tuple[str, str, str]] = []
         self._broken: dict[str, PluginError] = {}
         for point in found:
@@ -205,7 +193,7 @@ class Plugins:
     def commands(self) -> dict[str, str]:
         """Subcommands that plugins offer: name -> ``module:attribute``."""
         self.load_all()
-        return {id_: str(target) for id_, (_, target) in self._offers["command"].by_id.items()}
+        return {id_: str(target) for id_, (_, target) in self._offers["command"].items()}
 
     def has(self, name: str) -> bool:
         """True if the plugin *name* is installed and allowed; it is not loaded for that."""
@@ -313,7 +301,7 @@ class Plugins:
         return sorted(name for name in self._found if self._allow is None or name in self._allow)
 
     def _get(self, kind: str, id_: str) -> object:
-        offers = self._offers[kind].by_id
+        offers = self._offers[kind]
         if id_ not in offers:
             with self._lock:
                 self._load(id_.partition(".")[0])
@@ -330,7 +318,7 @@ class Plugins:
         elif name not in self._found and name in _DISTRIBUTIONS:
             hint = f"install it: pip install {_DISTRIBUTIONS[name]}"
         else:
-            known = sorted({*self._offers[kind].by_id, *_BUILT_IN.get(kind, ())})
+            known = sorted({*self._offers[kind], *_BUILT_IN.get(kind, ())})
             hint = f"known here: {', '.join(known)}" if known else "`strongroom plugins` lists what is installed"
         return MissingPluginError(kind, id_, hint)
 
@@ -352,14 +340,15 @@ class Plugins:
 
         def accept() -> None:
             for kind, staged in registration.offers.items():
-                self._offers[kind].check(staged)
+                for id_ in sorted(staged.keys() & self._offers[kind].keys()):
+                    raise PluginConflictError(kind, id_, self._offers[kind][id_][0], name)
 
         try:
             self._hooks.add(name, plugin, accept)
         finally:
             self._register.current = before
         for kind, staged in registration.offers.items():
-            self._offers[kind].by_id.update(staged)
+            self._offers[kind].update(staged)
         self._rules += registration.rules
 
     def _info(self, name: str, point: EntryPoint) -> PluginInfo:
@@ -376,7 +365,7 @@ class Plugins:
 
     def _ids_of(self, name: str) -> Iterator[str]:
         for kind, offers in self._offers.items():
-            for id_, (plugin, _) in sorted(offers.by_id.items()):
+            for id_, (plugin, _) in sorted(offers.items()):
                 if plugin == name:
                     yield f"{kind}:{id_}"
 
