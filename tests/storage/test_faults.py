@@ -35,7 +35,6 @@ def _everything(storage: Storage) -> list[Callable[[], object]]:
         lambda: _put(storage, "folder/key"),
         lambda: storage.open("folder/key"),
         lambda: storage.exists("folder/key"),
-        lambda: list(storage.list("folder")),
         lambda: list(storage.walk()),
         lambda: storage.delete("folder/key"),
     ]

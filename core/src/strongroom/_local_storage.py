@@ -102,11 +102,6 @@ class LocalStorage:
         with _storage_errors(str(path)):
             return path.is_file()
 
-    def list(self, prefix: str) -> Iterator[str]:
-        folder = self._path(prefix)
-        with contextlib.suppress(NotFoundError), _storage_errors(str(folder)), os.scandir(folder) as entries:
-            yield from (f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
-
     def walk(self, prefix: str = "") -> Iterator[Entry]:
         for key, entry in self._files(check_key(prefix) if prefix else ""):
             if is_key(key) and (found := _as_entry(key, entry)):

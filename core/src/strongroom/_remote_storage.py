@@ -123,18 +123,6 @@ class RemoteStorage:
             return False
         return True
 
-    def list(self, prefix: str) -> Iterator[str]:
-        path = self._path(prefix)
-
-        def names(_: Patience) -> list[str]:
-            self._fs.invalidate_cache()
-            return [str(name).rstrip("/").rpartition("/")[2] for name in self._fs.ls(path, detail=False)]
-
-        with contextlib.suppress(NotFoundError):
-            found = self.trying(names, self.locate(prefix))
-            # A store that knows no folders answers for a file with the file itself.
-            yield from (f"{prefix}/{name}" for name in found if name and not _TEMPORARY.fullmatch(name))
-
     def walk(self, prefix: str = "") -> Iterator[Entry]:
         return (entry for entry in self._entries(prefix) if not _TEMPORARY.fullmatch(entry.key.rpartition("/")[2]))
 

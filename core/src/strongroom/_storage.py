@@ -70,10 +70,6 @@ class Storage(Protocol):
         """True if something lies under *key*."""
         ...
 
-    def list(self, prefix: str) -> Iterator[str]:
-        """The keys directly in the folder *prefix*, in no order; none if there is no such folder."""
-        ...
-
     def walk(self, prefix: str = "") -> Iterator[Entry]:
         """All that lies in the folder *prefix* and in the folders below it, in no order; without leftovers.
 
