@@ -12,10 +12,11 @@ import strongroom
 from strongroom import _egress, documents
 from strongroom._egress import Gate, open_envelope
 from strongroom._error_info import error_info
+from strongroom._padding import pad
 from strongroom._plugins import Plugins
 from strongroom.documents import DISPOSITIONS, Disposition, Document, KeptResult, RunDocument, StateDocument
 from strongroom.errors import EgressError, SealError
-from strongroom.keyring import Key, Keyring
+from strongroom.keyring import Key, Keyring, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,9 +148,6 @@ def test_a_changed_column_does_not_open(change: dict[str, object]) -> None:
 def test_sealed_bytes_that_are_no_document_do_not_open() -> None:
     (envelope,) = _send(STATE)
     columns = [getattr(envelope, name) for name in envelope.__struct_fields__ if name not in {"kind", "sealed"}]
-    from strongroom._padding import pad
-    from strongroom.keyring import bind
-
     for message in (b"", b"\xc0", b"\x91" * 5000, msgspec.msgpack.encode([1] * 7), msgspec.msgpack.encode([None] * 8)):
         forged = KEYRING.seal(pad(message), bind("document", "state", *columns))
         with pytest.raises(SealError):
@@ -191,6 +189,20 @@ def test_a_plugin_cannot_make_it_another_document(answer: object) -> None:
 def test_what_no_reader_would_open_is_not_sent() -> None:
     with pytest.raises(EgressError, match="too many to be opened again"):
         _send(msgspec.structs.replace(STATE, message="x" * (64 << 20)))
+
+
+@pytest.mark.parametrize(
+    "fields", [b"\xa1\xff\x80", b"\xa0\x81\xa1x" + b"\x91" * 1_000_000 + b"\xc0"], ids=["no text", "deep"]
+)
+def test_what_only_whoever_has_the_key_could_have_sealed_does_not_open_either(fields: bytes) -> None:
+    (envelope,) = _send(RUN)
+    columns = [getattr(envelope, name) for name in envelope.__struct_fields__ if name not in {"kind", "sealed"}]
+    # Names that are no token, nothing withheld; the name of the run, the parameters; no secrets, tasks and policy.
+    message = b"\x97\xc0\x90" + fields + b"\x80\x90\x80"
+    forged = KEYRING.seal(pad(message), bind("document", "run", *columns))
+
+    with pytest.raises(SealError):
+        open_envelope(msgspec.structs.replace(envelope, sealed=forged), KEYRING)
 
 
 def test_more_than_a_reader_takes_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,50 @@ def test_a_keyring_is_made_once_and_closed_to_others(path: Path) -> None:
 
     assert Keyring.open_or_create(path).ids == first.ids
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [entry.name for entry in path.parent.iterdir()] == ["keyring.toml"]
+
+
+def test_a_keyring_is_on_the_disk_before_it_has_its_name_and_then_the_name_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, list[tuple[int, int, bool]]()
+
+    def watched(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        has_its_name = path.exists() and path.stat().st_ino == status.st_ino
+        synced.append((status.st_ino, status.st_size, has_its_name))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    source = KeyFile(path)
+    for change in (source.create, source.add):
+        synced.clear()
+        change()
+
+        file, *folders = synced
+        assert file == (path.stat().st_ino, path.stat().st_size, False)
+        assert [inode for inode, *_ in folders] == [path.parent.stat().st_ino, path.parent.parent.stat().st_ino]
+
+
+def test_a_key_is_removed_unless_it_seals_or_is_none(path: Path) -> None:
+    first = Keyring.open_or_create(path).primary
+    source = KeyFile(path)
+    added = source.add()
+
+    for key_id, why in ((first, "seals"), ("f" * 16, "has no key")):
+        with pytest.raises(KeyringError, match=why):
+            source.remove(key_id)
+    source.remove(added)
+
+    assert Keyring.open_or_create(path).ids == (first,)
+
+
+def test_a_folder_in_the_place_of_a_keyring_is_named(path: Path) -> None:
+    path.mkdir(parents=True)
+
+    with pytest.raises(KeyringError, match="cannot be read"):
+        KeyFile(path).load()
 
 
 def test_many_first_users_at_once_get_one_keyring(path: Path) -> None:

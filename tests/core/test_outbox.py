@@ -496,6 +496,15 @@ def test_a_file_that_was_cut_is_left_alone_unless_nothing_was_in_it(outboxes: Ou
     assert [("damaged" in left.reason) for left in delivered.left] == ([True] if length else [])
 
 
+def test_a_file_that_somebody_died_making_has_nothing_in_it(outboxes: Outboxes) -> None:
+    box = Box.create(outboxes.root, RUN)
+    (box.folder / "00000000").write_bytes(bytes(5000))
+    box.close()
+
+    assert outboxes.deliver(Kept()).left == ()
+    assert outboxes.waiting() == []
+
+
 @pytest.mark.parametrize("data", [b"x", b"x" * 5000, b"SQLite format 3\x00" * 10])
 def test_a_file_of_somebody_else_is_named_and_left_alone(outboxes: Outboxes, data: bytes) -> None:
     folder = leave(outboxes, envelopes(4))

@@ -270,6 +270,13 @@ def test_what_a_resumption_needs_is_not_dropped(tmp_path: Path) -> None:
         policy(tmp_path, result="drop")
 
 
+@pytest.mark.parametrize("field", ["error_notes", "error_frames"])
+@pytest.mark.parametrize("word", ["clear", "mask", "token"])
+def test_the_parts_of_an_error_that_nobody_shows_are_sealed_or_dropped(tmp_path: Path, field: str, word: str) -> None:
+    with pytest.raises(SettingsError, match=f"egress.{field} can be seal, drop"):
+        policy(tmp_path, **{field: word})
+
+
 def test_without_a_required_plugin_nothing_leaves(tmp_path: Path) -> None:
     with pytest.raises(MissingPluginError, match="nothing leaves without it"):
         policy(tmp_path, require="absent")

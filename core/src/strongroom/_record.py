@@ -193,7 +193,7 @@ def _parsed(line: bytes, location: str) -> Header:
         raise DamagedError(location)
     try:
         header = _decode_header(line[len(MAGIC) :])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise DamagedError(location) from None
     # One line for one header, so that whoever reads it another way cannot read another thing.
     if _line(header) != line:
