@@ -134,7 +134,6 @@ def policy_of(settings: Settings, plugins: Plugins) -> Policy:
 
 
 def _check_there(plugins: Plugins, name: str) -> None:
-    plugins.load_all()
     info = next((each for each in plugins.info() if each.name == name), None)
     if info is None:
         raise MissingPluginError("plugin", name, "egress.require names it, and nothing leaves without it; install it")

@@ -254,8 +254,6 @@ def _verify_whole(
     header = _parsed(line, location)
     hasher = _known_hasher(keyring, header, context(header), line, location)
     payload = data[len(line) : -_TRAILER_SIZE]
-    if len(line) + len(payload) + _TRAILER_SIZE != len(data):
-        raise DamagedError(location)
     hasher.update(payload)
     decoded_size = _check_trailer(data[-_TRAILER_SIZE:], len(payload), hasher, location)
     # A value may be a view of its bytes, and be changed: these get memory that can be written to.
