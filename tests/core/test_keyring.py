@@ -186,6 +186,17 @@ def test_a_folder_in_the_place_of_a_keyring_is_named(path: Path) -> None:
         KeyFile(path).load()
 
 
+def test_what_stands_in_the_way_of_a_keyring_is_named(path: Path) -> None:
+    with pytest.raises(KeyringError, match="cannot be changed: No such file"):
+        KeyFile(path).add()
+    path.parent.mkdir()
+    with pytest.raises(KeyringError, match="is gone; restore it"):
+        KeyFile(path).add()
+    path.touch(0o600)
+    with pytest.raises(KeyringError, match="cannot be made"):
+        KeyFile(path / "keyring.toml").create()
+
+
 def test_many_first_users_at_once_get_one_keyring(path: Path) -> None:
     seen: list[str] = []
     barrier = threading.Barrier(8)

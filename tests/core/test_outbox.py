@@ -517,22 +517,23 @@ def test_a_file_of_somebody_else_is_named_and_left_alone(outboxes: Outboxes, dat
     assert segments(folder)[0].read_bytes() == data
 
 
+@pytest.mark.parametrize(("torn", "whole"), [(100, 3), (None, 0)], ids=["its end", "all of it"])
 def test_what_a_crash_of_the_machine_tore_off_is_left_out_if_nobody_was_told_that_it_was_safe(
-    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch, torn: int | None, whole: int
 ) -> None:
     folder = leave(outboxes, envelopes(4))
     (path,) = segments(folder)
     end = int.from_bytes(path.read_bytes()[16:24], "little")
     with path.open("r+b") as file:
-        file.seek(end - 100)
-        file.write(bytes(100))
+        file.seek(end - (torn or end - 64))
+        file.write(bytes(torn or end - 64))
     monkeypatch.setattr(segment_module, "boot_id", lambda: b"another start ..")
     backend = Kept()
 
     (left,) = outboxes.deliver(backend).left
 
     assert "the machine crashed" in left.reason
-    assert list(backend.read(RUN)) == envelopes(3)
+    assert list(backend.read(RUN)) == envelopes(whole)
     assert outboxes.waiting() == []
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import logging
 import sys
@@ -24,6 +25,7 @@ from strongroom._policy import FIELDS, Policy, allowed, policy_of
 from strongroom._settings_loading import load
 from strongroom.documents import Disposition, Document, ErrorInfo, Frame, RunDocument, StateDocument
 from strongroom.errors import (
+    BrokenPluginError,
     EgressError,
     MissingPluginError,
     NotResumableError,
@@ -129,6 +131,25 @@ def test_a_dropped_field_does_not_leave_and_its_absence_is_told(tmp_path: Path) 
     assert opened.message is None
     assert opened.error == ErrorInfo("builtins.KeyError", "", notes=("a note",), cause=ErrorInfo("mine.Error", ""))
     assert opened.withheld == ("error", "message")
+
+
+def test_what_is_dropped_is_dropped_of_every_document_that_has_it(tmp_path: Path) -> None:
+    well = msgspec.structs.replace(STATE, error=None)
+
+    opened = open_envelope(sent(well, policy(tmp_path, message="drop")), KEYRING)
+
+    assert isinstance(opened, StateDocument)
+    assert (opened.message, opened.withheld) == (None, ("message",))
+
+
+def test_a_token_does_not_tell_in_which_order_a_dictionary_was_made(tmp_path: Path) -> None:
+    tight = policy(tmp_path, parameters="token")
+    one, other = (
+        sent(msgspec.structs.replace(RUN, parameters=parameters), tight).shown
+        for parameters in ({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1})
+    )
+
+    assert one == other != ""
 
 
 def test_names_can_be_tokens_and_our_own_readers_still_see_them(tmp_path: Path) -> None:
@@ -280,6 +301,9 @@ def test_the_parts_of_an_error_that_nobody_shows_are_sealed_or_dropped(tmp_path:
 def test_without_a_required_plugin_nothing_leaves(tmp_path: Path) -> None:
     with pytest.raises(MissingPluginError, match="nothing leaves without it"):
         policy(tmp_path, require="absent")
+    broken = Plugins([importlib.metadata.EntryPoint("broken", "strongroom.no_such_module", "strongroom")])
+    with pytest.raises(BrokenPluginError, match="nothing leaves without it"):
+        policy_of(load({"STRONGROOM_EGRESS_REQUIRE": "broken"}, tmp_path), broken)
 
 
 def test_every_disposition_that_a_field_may_have_is_carried_out(tmp_path: Path) -> None:

@@ -38,15 +38,16 @@ def a_store(path: Path, chain: str = "encrypted/json", folder: str = "results") 
     return ResultStore(path.parent / folder, serializer=chain, keyring=Keyring.open_or_create(path))
 
 
+@pytest.mark.parametrize("value", [[1, 2, 3], list(range(50_000))], ids=["small", "large"])
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_rewritten_record_is_the_same_one_under_the_new_key(path: Path, chain: str) -> None:
-    receipt = a_store(path, chain).write([1, 2, 3], "key")
+def test_a_rewritten_record_is_the_same_one_under_the_new_key(path: Path, chain: str, value: list[int]) -> None:
+    receipt = a_store(path, chain).write(value, "key")
     before = (path.parent / "results" / "key").read_bytes()
     new = rotate(path)
     store = a_store(path, chain)
 
     assert list(store.former()) == ["key"]
-    assert store.read("key").result == [1, 2, 3]
+    assert store.read("key").result == value
     assert store.rewrite("key")
     assert not store.rewrite("key")
 
@@ -54,9 +55,9 @@ def test_a_rewritten_record_is_the_same_one_under_the_new_key(path: Path, chain:
     assert list(store.former()) == []
     assert new.encode() in after
     assert before != after
-    assert store.read("key", object_=receipt.object, size=receipt.size).result == [1, 2, 3]
+    assert store.read("key", object_=receipt.object, size=receipt.size).result == value
     only_new = Keyring([Keyring.open_or_create(path)._primary])
-    assert ResultStore(path.parent / "results", serializer=chain, keyring=only_new).read("key").result == [1, 2, 3]
+    assert ResultStore(path.parent / "results", serializer=chain, keyring=only_new).read("key").result == value
 
 
 def test_a_damaged_record_is_not_made_authentic(path: Path) -> None:
