@@ -155,5 +155,5 @@ def test_what_a_file_of_bytes_cannot_keep_is_refused(array: object, reason: str,
 
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy has strings of any length from 2.0 on")
 def test_strings_of_any_length_are_refused(serializer: ArrowIPC) -> None:
-    with pytest.raises(SerializationError, match="pickle"):
+    with pytest.raises(SerializationError, match="any length"):
         serializer.dumps(np.array(["a"], np.dtypes.StringDType()))

@@ -66,6 +66,7 @@ class TestParquet(SerializerTests):
         pd.DataFrame({"a": pd.Categorical(["u"])}),
         pl.Series(["u"], dtype=pl.Categorical),
         pa.table({"a": [[pa.scalar("u")]]}).cast(pa.schema([("a", pa.list_(pa.dictionary(pa.int8(), pa.string())))])),
+        pa.table({"a": pa.FixedShapeTensorArray.from_numpy_ndarray(np.zeros((1, 2, 2)))}),
         pa.table({"a": pa.array([1], pa.duration("s"))}).append_column("b", pa.array([1], pa.time32("s"))),
     )
 

@@ -102,6 +102,8 @@ def test_the_payload_is_a_stream_that_arrow_opens(serializer: ArrowIPC) -> None:
         (pl.DataFrame({"c": pl.Series([object()])}), r"\$\['c'\].*Object"),
         (pl.DataFrame({"c": pl.Series([2**100], dtype=pl.Int128)}), r"\$\['c'\].*Int128"),
         (pl.Expr, "not one of"),
+        (pl.DataFrame({"c": pl.Series([[]], dtype=pl.Array(pl.Int8, 0))}), r"\$\['c'\].*no items"),
+        (pl.Series("c", [{"x": [[]]}], pl.Struct({"x": pl.List(pl.Array(pl.Int8, 0))})), r"\$\['c'\].*no items"),
     ],
 )
 def test_what_would_change_is_refused_with_its_place(value: object, reason: str, serializer: ArrowIPC) -> None:

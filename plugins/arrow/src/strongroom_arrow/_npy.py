@@ -109,6 +109,8 @@ def _decode_text(text: str) -> Header:
 
 
 def _check_dtype(dtype: DType, where: str = "$") -> None:
+    if dtype.kind == "T":
+        raise refusal("its texts may have any length; give each the room of the longest, with astype('U')", where)
     if dtype.hasobject or dtype.kind == "O":
         raise refusal("an array of objects would need pickle; give it a dtype that is not object", where)
     if dtype.kind not in _PLAIN_KINDS or dtype.char in _LONG_DOUBLES:

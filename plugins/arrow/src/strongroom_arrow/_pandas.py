@@ -77,6 +77,7 @@ def _frame(value: object) -> pd.DataFrame:
         return value
     if type(value) is pd.Series:
         series: pd.Series = value
+        describe_name(series.name, "$.name")
         return series.to_frame(series.name if type(series.name) is str else _NAMELESS)
     raise refusal(f"{type(value).__qualname__} is no frame and no series")
 

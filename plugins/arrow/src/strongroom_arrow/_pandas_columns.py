@@ -118,9 +118,15 @@ def restore_index(described: Level | Range, column: pa.ChunkedArray | None) -> p
 def describe_name(name: object, where: str) -> Name:
     """*name*, if JSON can keep it."""
     parts = name if type(name) is tuple else (name,)
-    if all(type(part) in _NAMES and (type(part) is not int or part in _INT64) for part in parts):
-        return name  # type: ignore[return-value]  # the types are those of Name
-    raise refusal(f"its name is of the type {type(name).__name__}; kept are strings, integers and tuples", where)
+    if not all(type(part) in _NAMES and (type(part) is not int or part in _INT64) for part in parts):
+        raise refusal(f"its name is of the type {type(name).__name__}; kept are strings, integers and tuples", where)
+    try:
+        for part in parts:
+            str(part).encode()
+    except UnicodeEncodeError:
+        # Without the cause, which quotes the name.
+        raise refusal("its name has half of a surrogate pair, which is no text", where) from None
+    return name  # type: ignore[return-value]  # the types are those of Name
 
 
 def _describe_numpy(dtype: np.dtype[np.generic], where: str) -> NumPy:

@@ -84,6 +84,8 @@ def _schema(frame: pl.DataFrame) -> pa.Schema:
     fields: list[pa.Field] = []
     for column in frame.head(0).iter_columns():
         place = f"$[{column.name!r}]"
+        if _has_empty_arrays(column.dtype):
+            raise refusal("polars cannot read arrays of no items back; drop them", place)
         if "Array(" in _signature(column.dtype) and not _ARRAYS_ARE_WHOLE:
             raise refusal("before version 2, polars exports slices of arrays wrongly; pip install -U polars", place)
         try:
@@ -110,6 +112,14 @@ def _signature(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.List | pl.Array):
         return f"{name}({_signature(_instance(dtype.inner))})"
     return name
+
+
+def _has_empty_arrays(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_has_empty_arrays(_instance(field.dtype)) for field in dtype.fields)
+    if isinstance(dtype, pl.Array) and 0 in dtype.shape:
+        return True
+    return isinstance(dtype, pl.List | pl.Array) and _has_empty_arrays(_instance(dtype.inner))
 
 
 def _instance(dtype: PolarsDataType) -> pl.DataType:
