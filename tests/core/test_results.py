@@ -160,10 +160,26 @@ def test_a_record_under_another_key_is_refused(store: ResultStore) -> None:
 
 
 def test_a_record_of_another_keyring_is_refused(tmp_path: Path, serializer: Literal) -> None:
-    _store(tmp_path, serializer, Keyring([Key.generate()])).write("value", "key")
+    other = Key.generate()
+    _store(tmp_path, serializer, Keyring([other])).write("value", "key")
+    store = _store(tmp_path, serializer)
 
-    with pytest.raises(DamagedError):
-        _store(tmp_path, serializer).read("key")
+    for look in (store.read, store.check):
+        with pytest.raises(DamagedError, match=f"needs the key {other.id}, which is not in the keyring") as caught:
+            look("key")
+        assert caught.value.missing_key == other.id
+
+
+def test_what_anybody_can_write_into_a_first_line_is_not_said(store: ResultStore) -> None:
+    path = _file(store, store.write("value", "key").key)
+    before, name, after = path.read_bytes().partition(b'"key":"')
+    path.write_bytes(before + name + b"call 0123 456789" + after[16:])
+
+    with pytest.raises(DamagedError, match="is damaged or was changed") as caught:
+        store.read("key")
+
+    assert caught.value.missing_key is None
+    assert "call" not in str(caught.value)
 
 
 def test_a_later_record_under_the_same_key_is_told_from_the_first(store: ResultStore) -> None:

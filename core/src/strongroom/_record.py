@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import struct
 import sys
 from types import MappingProxyType
@@ -54,6 +55,7 @@ __all__ = [
 MAGIC = b"strongroom/1 "
 _ALIGNMENT = 64
 _MAX_HEADER = 1 << 16
+_KEY_ID = re.compile("[0-9a-f]{16}")
 _SIZES = struct.Struct("<QQ")
 _TAG_SIZE = 32
 _TRAILER_SIZE = _SIZES.size + _TAG_SIZE
@@ -353,7 +355,8 @@ def _known_hasher(keyring: Keyring, header: Header, context: bytes, line: bytes,
     try:
         return _hasher(keyring, header, context, line)
     except SealError:
-        raise DamagedError(location) from None
+        # Anybody may have written what it says, so that nothing but the id of a key is shown.
+        raise DamagedError(location, missing_key=header.key if _KEY_ID.fullmatch(header.key) else None) from None
 
 
 def _hasher(keyring: Keyring, header: Header, context: bytes, line: bytes) -> _Hasher:

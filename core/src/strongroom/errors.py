@@ -263,9 +263,12 @@ class NotFoundError(StorageError, FileNotFoundError):
 class DamagedError(StorageError):
     """Stored bytes are not the bytes that were written."""
 
-    def __init__(self, location: str) -> None:
-        super().__init__(f"the result at {location!r} is damaged or was changed; it was not read")
+    def __init__(self, location: str, *, missing_key: str | None = None) -> None:
+        why = f"needs the key {missing_key}, which is not in the keyring, or " if missing_key else ""
+        super().__init__(f"the result at {location!r} {why}is damaged or was changed; it was not read")
         self.location = location
+        self.missing_key = missing_key
+        """The id of a key that is not here, if its first line names one. That is not authentic."""
 
 
 class TransientStorageError(StorageError):
