@@ -54,6 +54,19 @@ def test_a_url_that_leads_out_is_refused(url: str) -> None:
         as_place(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["", "://folder", "a\0b", "ftp://example.org:99999/x", "file://server/share", "local://x"]
+)
+def test_what_names_no_place_is_refused_before_anything_is_written(url: str) -> None:
+    with pytest.raises(SettingsError):
+        ResultStore(url)
+
+
+@pytest.mark.parametrize("url", ["file:///folder", "file:/folder", "file://localhost/folder", "local:///folder"])
+def test_a_folder_can_be_named_in_several_ways(url: str) -> None:
+    assert ResultStore(url).url.startswith("file:///")
+
+
 def test_options_show_nowhere() -> None:
     place = as_place(("memory://results", {"password": CANARY}))
 

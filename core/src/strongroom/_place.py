@@ -132,9 +132,17 @@ def _checked(url: str) -> str:
         raise SettingsError("a storage is one file system; URLs that are joined by :: are not opened")
     try:
         parts = urlsplit(url)
+        _ = parts.port  # which is not looked at before
     except ValueError:
         raise SettingsError("the URL of a storage is none") from None
+    # A variable that is empty must not lead to some folder on this machine.
+    if not url or "\0" in url or ("://" in url and not parts.scheme):
+        raise SettingsError(
+            "what names a storage is empty, or not whole; name a folder, or a URL such as s3://bucket/folder"
+        )
     if parts.scheme in LOCAL:
+        if parts.netloc not in ("", "localhost"):
+            raise SettingsError("the URL of a folder on this machine begins with three slashes: file:///folder")
         return url
     if parts.password is not None or ":" in unquote(parts.username or ""):
         raise SettingsError(
