@@ -69,6 +69,7 @@ def acknowledged_before_a_kill(
             until = time.perf_counter() + spin
             while time.perf_counter() < until:
                 pass  # to sleep could not end at so exact an instant
+            assert pid > 0, "whom to kill was not said"  # 0 would be all of us
             os.kill(pid, signal.SIGKILL)
     pytest.fail("the process that forks has ended")
 
