@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom import Backend, Flow, State, _leases, _running, task
+from strongroom import Backend, Flow, State, _boot, _leases, _running, task
 from strongroom._leases import open_leases
 from strongroom.errors import NotResumableError
 from strongroom.project import Project
@@ -143,7 +143,11 @@ def test_two_processes_share_one_limit(monkeypatch: pytest.MonkeyPatch, limit: i
     assert len({process for _, process in seen}) == 2
 
 
-def test_a_killed_process_frees_its_slot_when_its_lease_has_ended(backend: Backend, isolated: Path) -> None:
+def test_a_killed_process_frees_its_slot_when_its_lease_has_ended(
+    backend: Backend, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on another machine, where nobody can see that the process is gone.
+    monkeypatch.setattr(_boot, "_FILE", Path("absent"))
     seen: list[str] = []
     with closing(sqlite3.connect(isolated / "strongroom.db", timeout=60, isolation_level=None)) as database:
 
@@ -162,6 +166,19 @@ def test_a_killed_process_frees_its_slot_when_its_lease_has_ended(backend: Backe
         assert flow.run(backend=backend).is_successful()
 
     assert seen == ["Queued", "Running", "Success"]
+
+
+def test_where_it_is_seen_that_the_process_is_gone_its_slot_is_free_at_once(backend: Backend) -> None:
+    begin_and_die("hold", *ALIVE)
+    assert is_held(backend)
+    seen: list[str] = []
+    handler = lambda _, __, new: seen.append(type(new).__name__)  # noqa: E731  # it answers with nothing
+    with Flow("next") as flow:
+        task(lambda: 1, name="next", tags=["db"], state_handlers=[handler])()
+
+    assert flow.run(backend=backend).is_successful()
+
+    assert seen == ["Running", "Success"]
 
 
 def wait_until_renewed(database: sqlite3.Connection) -> None:
@@ -208,8 +225,8 @@ def with_one_task(name: str, slug: str) -> Flow:
     return flow
 
 
-def begin_and_die(what: str) -> None:
-    with a_process(what, str(SECONDS)) as holder:
+def begin_and_die(what: str, *arguments: str) -> None:
+    with a_process(what, *arguments) as holder:
         assert line_of(holder) == "begun"
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait(60)
@@ -218,23 +235,20 @@ def begin_and_die(what: str) -> None:
 def test_a_run_that_was_killed_can_be_resumed_when_its_lease_has_ended(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_boot, "_FILE", Path("absent"))
     monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
-    begin_and_die("hold")
+    begin_and_die("hold", str(SECONDS))
     (run_id,) = backend.runs()
 
     assert with_one_task("hold", "stay").resume(run_id, backend=backend).is_successful()
 
 
-def test_what_a_killed_run_was_computing_for_all_is_computed_when_it_is_resumed(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_running, "open_leases", functools.partial(open_leases, seconds=SECONDS))
-    begin_and_die("claim")
-    with Flow("claim") as flow:
+def test_what_a_killed_run_was_computing_for_all_is_computed_by_the_next_one_at_once(backend: Backend) -> None:
+    begin_and_die("claim", "600")
+    with Flow("other") as flow:
         computed = task(cache_key="claimed", cache_for=timedelta(hours=1), name="compute")(lambda: 2)()
-    (run_id,) = backend.runs()
 
-    state = flow.resume(run_id, backend=backend)
+    state = flow.run(backend=backend)
 
     assert state.result[computed].result == 2  # type: ignore[index]
 

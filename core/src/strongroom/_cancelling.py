@@ -53,7 +53,6 @@ def cancel_run(
         BackendUnavailableError: trying again may help.
     """
     # What is only needed here would make every import of strongroom slower.
-    from strongroom._holders import left_here
     from strongroom._leases import open_leases
     from strongroom.project import Project
 
@@ -61,14 +60,13 @@ def cancel_run(
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(project.open_backend())
-        leases = open_leases(backend, os.urandom(16).hex())
+        leases = open_leases(backend, os.urandom(16).hex(), project.home)
         if leases is None:
             raise NotSupportedError("cancelling a run whose backend gives no leases", instead="stop its process")
         stack.enter_context(leases)
         if not (before := _last_state(project, backend, run_id)):
             raise UnknownRunError(run_id)
         running = project.keyring.lease("run", run_id)
-        leases.free(left_here(project.home, run_id))
         if _is_free(leases, running):
             raise _not_cancelled(run_id, f"nobody runs it; its last state is {before}")
         # The run itself holds this for a moment now and then, to ask whether somebody else does.

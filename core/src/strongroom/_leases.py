@@ -8,12 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from strongroom._holders import Note, free_left
 from strongroom._interrupts import pause
 from strongroom.abc import StoppedAtOnce, SupportsLeases
-from strongroom.errors import BackendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -65,6 +66,8 @@ class Leases:
     Args:
         backend: who gives leases. It sees *holder* and the names, so these are tokens or random.
         holder: who holds them.
+        home: where to note what is held, so that others of this machine can free it once this process is gone, as this
+            one does for them; None notes nothing.
         seconds: how long a lease outlives its holder; it is renewed three times as often.
         clock: seconds that only grow.
     """
@@ -73,10 +76,13 @@ class Leases:
         self,
         backend: SupportsLeases,
         holder: str,
+        home: Path | None = None,
         *,
         seconds: float = _SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._home = home
+        self._note = Note(home, holder) if home is not None else None
         self.clock = clock
         self._backend = backend
         self._holder = holder
@@ -106,11 +112,15 @@ class Leases:
         # Counted from before the backend was asked: by its clock the lease cannot end earlier than by ours.
         until = self.clock() + self.seconds
         lease = self._backend.acquire(name, self._holder, seconds=self.seconds, slots=slots)
+        if lease is None and self._home is not None and free_left(self._home, self._backend.release):
+            until = self.clock() + self.seconds
+            lease = self._backend.acquire(name, self._holder, seconds=self.seconds, slots=slots)
         if lease is None:
             return None
         held = Held(self, lease, until)
         with self._lock:
             self._held[held] = None
+            self._write_note()
             if self._heart is None:
                 self._heart = threading.Thread(target=self._beat, name="strongroom-leases", daemon=True)
                 self._heart.start()
@@ -133,12 +143,6 @@ class Leases:
         """
         self._signal = name, tell
 
-    def free(self, lease: Lease | None) -> None:
-        """Give back what another holder had, who is gone; does nothing if it was lost."""
-        if lease is not None:
-            with contextlib.suppress(BackendError):  # then it ends by itself
-                self._backend.release(lease)
-
     def release(self, held: Held) -> None:
         """Give *held* back, if that was not done before."""
         with self._lock:
@@ -147,6 +151,12 @@ class Leases:
             del self._held[held]
         with contextlib.suppress(Exception):  # a backend is a plugin: whatever it raises, the lease ends by itself
             self._backend.release(held.lease)
+        with self._lock:
+            self._write_note()
+
+    def _write_note(self) -> None:
+        if self._note is not None:
+            self._note.write([held.lease for held in self._held])
 
     def close(self, seconds: float = _PATIENCE) -> None:
         """Give everything back, but wait no longer than so many *seconds* for the backend. Closing twice is allowed."""
@@ -156,6 +166,8 @@ class Leases:
         else:
             # A ctrl-C came while its thread was started, so that nobody else gives back what is held.
             self._release_all()
+        if self._note is not None:
+            self._note.close()
 
     def _beat(self) -> None:
         self._renew_all()
@@ -201,6 +213,6 @@ class Leases:
                 held._lost.set()  # noqa: SLF001
 
 
-def open_leases(backend: Backend, holder: str, *, seconds: float = _SECONDS) -> Leases | None:
-    """Leases of *backend*, if it offers any."""
-    return Leases(backend, holder, seconds=seconds) if isinstance(backend, SupportsLeases) else None
+def open_leases(backend: Backend, holder: str, home: Path | None = None, *, seconds: float = _SECONDS) -> Leases | None:
+    """Leases of *backend*, if it offers any; see `Leases`."""
+    return Leases(backend, holder, home, seconds=seconds) if isinstance(backend, SupportsLeases) else None

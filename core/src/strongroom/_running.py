@@ -17,7 +17,6 @@ from strongroom._call import call
 from strongroom._egress import Gate
 from strongroom._executors import executor_of
 from strongroom._flow_runner import FlowRunner
-from strongroom._holders import holding_here, left_here
 from strongroom._inputs import several
 from strongroom._interrupts import Comes, Interrupts, pause
 from strongroom._jobs import Beginning
@@ -310,16 +309,16 @@ def _backend_and_leases(
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(project.open_backend())
-        leases = open_leases(backend, run_id)
+        # What is in memory ends with this process anyway.
+        home = None if backend.id == MemoryBackend.id else project.home
+        leases = open_leases(backend, run_id, home)
         if leases is not None:
             stack.enter_context(leases)
             token = project.keyring.lease("run", run_id)
             try:
-                held = leases.try_hold(token) if is_new else _taken_over(project, leases, run_id, token)
+                held = leases.try_hold(token) if is_new else _taken_over(leases, run_id, token)
                 if held is None:
                     raise NotResumableError(run_id, "it is running; wait for its end, or stop its process")
-                if backend.id != MemoryBackend.id:
-                    stack.enter_context(holding_here(project.home, run_id, held.lease))
             except BackendUnavailableError as exc:
                 # A backend that is down may not delay a new run.
                 if not is_new:
@@ -328,9 +327,8 @@ def _backend_and_leases(
         yield backend, leases
 
 
-def _taken_over(project: Project, leases: Leases, run_id: str, token: str) -> Held | None:
+def _taken_over(leases: Leases, run_id: str, token: str) -> Held | None:
     """The lease that says that the run goes on; None if somebody alive has it."""
-    leases.free(left_here(project.home, run_id))
     held = leases.try_hold(token)
     if held is None:
         until = datetime.now().astimezone() + timedelta(seconds=leases.seconds)
