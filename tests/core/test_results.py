@@ -483,6 +483,40 @@ def test_a_planted_pipe_is_not_waited_for(store: ResultStore) -> None:
         store.read("pipe")
 
 
+def test_a_planted_link_to_a_device_without_an_end_is_not_read(store: ResultStore) -> None:
+    store.write("value", "key")
+    _file(store, "zeros").symlink_to("/dev/zero")
+
+    with pytest.raises(PermanentStorageError, match="not a file"):
+        store.read("zeros")
+
+
+def test_a_planted_folder_is_no_record(store: ResultStore) -> None:
+    store.write("value", "folder/key")
+
+    with pytest.raises(PermanentStorageError, match="folder"):
+        store.read("folder")
+
+
+def test_a_file_without_a_byte_is_no_record(store: ResultStore) -> None:
+    store.write("value", "key")
+    _file(store, "key").write_bytes(b"")
+
+    with pytest.raises(DamagedError):
+        store.read("key")
+
+
+@pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 16) + 1])
+def test_a_record_that_just_fits_into_one_read_is_read_as_any_other(store: ResultStore, size: int) -> None:
+    around = size - store.write("", "key").size
+    value = "x" * around
+
+    receipt = store.write(value, "key")
+
+    assert receipt.size == size
+    assert store.read("key", size=size).result == value
+
+
 def test_a_store_is_pickled_without_its_keys(tmp_path: Path) -> None:
     keyring = Keyring.open_or_create(tmp_path / "keyring.toml")
     store = ResultStore(tmp_path / "results", serializer=Literal(), keyring=keyring, suite="hmac-sha256")

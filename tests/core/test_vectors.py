@@ -16,7 +16,7 @@ import pytest
 from strongroom import Envelope, Keyring, ResultStore
 from strongroom._egress import Gate, open_envelope
 from strongroom._plugins import Plugins
-from strongroom._record import Header, RecordWriter, Verified, verify
+from strongroom._record import Header, RecordWriter, Verified, read_header, verify
 from strongroom.documents import Document, ErrorInfo, Frame, KeptResult, RunDocument, StateDocument
 from strongroom.errors import DamagedError, SealError
 from strongroom.keyring import Key, bind
@@ -199,14 +199,9 @@ def test_no_bit_of_a_record_may_differ(name: str) -> None:
 
 
 def verified(data: bytes) -> Verified:
-    return verify(
-        io.BytesIO(data),
-        len(data),
-        location="here",
-        context=lambda _: bind("record", RECORD_KEY),
-        keyring=KEYRING,
-        keep_in_memory=lambda _: False,
-    )
+    source = io.BytesIO(data)
+    start = read_header(source, "here")
+    return verify(source, len(data), start, location="here", context=bind("record", RECORD_KEY), keyring=KEYRING)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalStorage"]
 
 _SMALL = 1 << 16
+_NO_FILE = "it is not a file"
 _AHEAD = 8 << 20
 """So much is written before the disk is asked to begin. A file that is smaller is synced once."""
 # As `create` names them; nothing else that begins with a dot is ours to delete.
@@ -77,19 +79,20 @@ class LocalStorage:
 
     def open(self, key: str) -> tuple[BinaryIO, int]:
         # A link that somebody planted is followed: wherever it leads, only a record of this key is believed.
-        place = self.locate(check_key(key))
+        place = self._prefix + check_key(key)
         # No `_storage_errors`, which takes as long as one of the calls: each cached result is opened here.
         try:
             # Without waiting: whoever can write to the storage could put a pipe there that nobody ever writes to.
             descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                # A small record is there with one call, and nobody has to ask first how large it is.
+                data = os.pread(descriptor, _SMALL + 1, 0)
+                if 0 < len(data) <= _SMALL:
+                    return io.BytesIO(data), len(data)
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise PermanentStorageError(place, "it is not a file")
-                if status.st_size > _SMALL:
-                    return os.fdopen(os.dup(descriptor), "rb"), status.st_size
-                # A buffered file takes longer to make than a small record to read.
-                return io.BytesIO(os.read(descriptor, status.st_size)), status.st_size
+                    raise PermanentStorageError(place, _NO_FILE)
+                return os.fdopen(os.dup(descriptor), "rb"), status.st_size
             finally:
                 os.close(descriptor)
         except StorageError:
@@ -263,6 +266,8 @@ def _storage_errors(location: str) -> Iterator[None]:
 def _as_storage_error(exc: OSError, location: str) -> StorageError:
     if isinstance(exc, FileNotFoundError):
         return NotFoundError(location)
+    if exc.errno == errno.ESPIPE:
+        return PermanentStorageError(location, _NO_FILE)
     if (reason := PERMANENT_ERRNO.get(exc.errno or 0)) is not None:
         return PermanentStorageError(location, reason)
     return TransientStorageError(location, exc)

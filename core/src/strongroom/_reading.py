@@ -15,7 +15,7 @@ from strongroom.errors import DamagedError, FormatNotAllowedError, NotEncryptedE
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from strongroom._mapped import MappedFile, MappedFiles
+    from strongroom._mapped import MappedFiles
     from strongroom._plugins import Plugins
     from strongroom.abc import Codec, Serializer
     from strongroom.keyring import Keyring
@@ -56,27 +56,31 @@ class Reading:
             NotEncryptedError: it is plain, and this reader takes encrypted ones only.
             DamagedError: its bytes are not those that were written under this key.
         """
-
-        def context(header: _record.Header) -> bytes:
-            if object_ is not None and header.object != object_:
-                raise DamagedError(location)
-            # What the header says here is not authentic yet, but with it a plain record cannot pass for another.
-            if self._chain.encrypts and not header.wrapped:
-                raise NotEncryptedError(location)
-            return _record.bound_to(key)
-
+        start = _record.read_header(source, location)
+        header = start[0]
+        if object_ is not None and header.object != object_:
+            raise DamagedError(location)
+        # What the header says here is not authentic yet, but with it a plain record cannot pass for another.
+        if self._chain.encrypts and not header.wrapped:
+            raise NotEncryptedError(location)
+        serializer = self._offered(header.chain)
+        # Values of its chain may be views of their bytes, so that these had better be in memory.
+        in_place = serializer is not None and serializer.zero_copy
+        # What runs code is shown a private copy, so that nothing at all stands between the check and the code.
+        maps = serializer is not None and serializer.zero_copy and not serializer.executes_code
         verified = _record.verify(
             source,
             size,
+            start,
             location=location,
-            context=context,
+            context=_record.bound_to(key),
             keyring=self._keyring,
-            keep_in_memory=self._reads_in_place,
-            mapped=self._mapped,
+            keep_in_memory=in_place,
+            mapped=self._files.open(source, size) if maps else None,
         )
         allowed = self._allow.union(allow) if allow else self._allow
         decode = partial(self._decode, key, verified, allowed, location)
-        return ResultRecord(Metadata.of(key, size, verified.header), verified.payload, decode)
+        return ResultRecord(Metadata.of(key, size, header), verified.payload, decode)
 
     def _decode(
         self, key: str, verified: _record.Verified, allowed: Collection[str], location: str, payload: BinaryIO
@@ -88,21 +92,10 @@ class Reading:
         context = self._codec_context(key, header, chain, location) if chain.codecs else _NO_CODEC
         return chain.load(payload, verified.decoded_size, context, lambda: DamagedError(location))
 
-    def _reads_in_place(self, header: _record.Header) -> bool:
-        """True if values of its chain are views of their bytes, so that these had better be in memory."""
-        serializer = self._offered(header.chain)
-        return serializer is not None and serializer.zero_copy
-
-    def _mapped(self, header: _record.Header, source: BinaryIO, size: int) -> MappedFile | None:
-        """The stored file itself, if values of its chain may be views of that."""
-        serializer = self._offered(header.chain)
-        # What runs code is shown a private copy, so that nothing at all stands between the check and the code.
-        if serializer is None or not serializer.zero_copy or serializer.executes_code:
-            return None
-        return self._files.open(source, size)
-
     def _offered(self, chain: str) -> Serializer | None:
         """The serializer that *chain* consists of; None if it is not allowed, not installed, or not all of it."""
+        if chain == self._chain.id:
+            return None if self._chain.codecs else self._chain.serializer
         try:
             return self._plugins.serializer(chain) if chain in self._allow else None
         except PluginError:

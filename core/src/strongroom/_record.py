@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import io
 import re
 import struct
-import sys
 from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 
@@ -89,17 +89,12 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     created: int
     """Microseconds since 1970-01-01 UTC."""
     suite: Suite = "blake3"
-    """How the tag is made."""
+    """How the tag is made; an interned text, for msgspec leaves out what *is* the default."""
     expires: int | None = None
     fingerprints: dict[str, str] = {}
     """For a cached result: a token for each input or parameter -> a keyed fingerprint of its value."""
     wrapped: str = ""
     """For an encrypted payload: its data key, wrapped by the keyring, in base64."""
-
-    def __post_init__(self) -> None:
-        # msgspec leaves out what *is* the default; the same text from another process is only equal to it, and the line
-        # would be another one than what is read again.
-        msgspec.structs.force_setattr(self, "suite", sys.intern(self.suite))
 
 
 _encode_header = msgspec.json.Encoder().encode
@@ -187,10 +182,6 @@ def read_header(source: BinaryIO, location: str) -> tuple[Header, bytes]:
         DamagedError: this is no record, or one of a version that is not known here.
     """
     line = source.readline(_MAX_HEADER)
-    return _parsed(line, location), line
-
-
-def _parsed(line: bytes, location: str) -> Header:
     if not line.startswith(MAGIC):
         raise DamagedError(location)
     try:
@@ -200,39 +191,44 @@ def _parsed(line: bytes, location: str) -> Header:
     # One line for one header, so that whoever reads it another way cannot read another thing.
     if _line(header) != line:
         raise DamagedError(location)
-    return header
+    return header, line
 
 
 def verify(
     source: BinaryIO,
     size: int,
+    start: tuple[Header, bytes],
     *,
     location: str,
-    context: Callable[[Header], bytes],
+    context: bytes,
     keyring: Keyring,
-    keep_in_memory: Callable[[Header], bool],
-    mapped: Callable[[Header, BinaryIO, int], MappedFile | None] = lambda *_: None,
+    keep_in_memory: bool = False,
+    mapped: MappedFile | None = None,
 ) -> Verified:
     """Copy the payload of the record in *source* to where nobody else can write, and check the tag of the copy.
 
-    If *mapped* has the file in memory already, safe from others, it is checked there.
-    *context* is told the header, for what the reader allows and expects of it; whatever it raises is passed on.
+    *start* is what `read_header` has read of it. If *mapped* has the file in memory already, safe from others, it is
+    checked there.
 
     Raises:
         DamagedError: the bytes are not those that somebody with the key wrote for this context.
     """
-    if isinstance(source, io.BytesIO):
-        return _verify_whole(source.getvalue(), location, context, keyring, keep_in_memory)
-    header, line = read_header(source, location)
-    bound = context(header)
-    hasher = _known_hasher(keyring, header, bound, line, location)
+    header, line = start
+    hasher = _known_hasher(keyring, header, context, line, location)
     payload_size = size - len(line) - _TRAILER_SIZE
     if payload_size < 0:
         raise DamagedError(location)
-    file = mapped(header, source, size)
-    if file is not None:
-        return _verify_in_place(file, header, (bound, line), hasher, location)
-    payload, copied = private_copy(source, payload_size, keep_in_memory=keep_in_memory(header))
+    if mapped is not None:
+        return _verify_in_place(mapped, header, (context, line), hasher, location)
+    if isinstance(source, io.BytesIO):
+        # A small record, all of which is in memory: nobody writes to bytes, so that no other copy is made.
+        data = source.read(payload_size)
+        hasher.update(data)
+        # A value may be a view of its bytes, and be changed: these get memory that can be written to.
+        copy = BufferReader(memoryview(bytearray(data))) if keep_in_memory else io.BytesIO(data)
+        decoded_size = _check_trailer(source.read(_TRAILER_SIZE + 1), len(data), hasher, location)
+        return Verified(header, cast("BinaryIO", copy), payload_size, decoded_size)
+    payload, copied = private_copy(source, payload_size, keep_in_memory=keep_in_memory)
     try:
         for chunk in copied:
             hasher.update(chunk)
@@ -242,25 +238,6 @@ def verify(
         raise
     payload.seek(0)
     return Verified(header, payload, payload_size, decoded_size)
-
-
-def _verify_whole(
-    data: bytes,
-    location: str,
-    context: Callable[[Header], bytes],
-    keyring: Keyring,
-    keep_in_memory: Callable[[Header], bool],
-) -> Verified:
-    """`verify` for a small record, all of which is in memory: nobody writes to bytes, so that no other copy is made."""
-    line = data[: data.find(b"\n", 0, _MAX_HEADER) + 1]
-    header = _parsed(line, location)
-    hasher = _known_hasher(keyring, header, context(header), line, location)
-    payload = data[len(line) : -_TRAILER_SIZE]
-    hasher.update(payload)
-    decoded_size = _check_trailer(data[-_TRAILER_SIZE:], len(payload), hasher, location)
-    # A value may be a view of its bytes, and be changed: these get memory that can be written to.
-    source = BufferReader(memoryview(bytearray(payload))) if keep_in_memory(header) else io.BytesIO(payload)
-    return Verified(header, cast("BinaryIO", source), len(payload), decoded_size)
 
 
 def _verify_in_place(
@@ -298,17 +275,22 @@ def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, 
 
 
 def _check_trailer(trailer: bytes, payload_size: int, hasher: _Hasher, location: str) -> int:
-    import hmac  # brings OpenSSL's hashes, which take 3 ms to load and are needed for no more than a comparison
-
     if len(trailer) != _TRAILER_SIZE:
         raise DamagedError(location)
     sizes, tag = trailer[: _SIZES.size], trailer[_SIZES.size :]
     hasher.update(sizes)
     stated_size, decoded_size = _SIZES.unpack(sizes)
     # In constant time: how far a forged tag agrees must not show.
-    if not hmac.compare_digest(hasher.digest(), tag) or stated_size != payload_size:
+    if not _compare()(hasher.digest(), tag) or stated_size != payload_size:
         raise DamagedError(location)
     return int(decoded_size)
+
+
+@functools.cache
+def _compare() -> Callable[[bytes, bytes], bool]:
+    import hmac  # brings OpenSSL's hashes, which take 3 ms to load and are needed for no more than a comparison
+
+    return hmac.compare_digest
 
 
 def bound_to(key: str) -> bytes:

@@ -45,10 +45,10 @@ def rewrite(storage: Storage, key: str, keyring: Keyring) -> bool:
         verified = _record.verify(
             source,
             size,
+            _record.read_header(source, location),
             location=location,
-            context=lambda _: _record.bound_to(key),
+            context=_record.bound_to(key),
             keyring=keyring,
-            keep_in_memory=lambda _: False,
         )
     with verified.payload:
         if verified.header.key == keyring.primary:

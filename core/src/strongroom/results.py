@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -104,7 +105,7 @@ class ResultStore:
             chain = self._chain.id
             raise SettingsError(f"results.require_encryption is set: use the chain 'encrypted/{chain}', not {chain!r}")
         self._keyring = keyring
-        self._suite = suite
+        self._suite: Suite = sys.intern(suite)  # type: ignore[assignment]  # the same text
         self._allow = frozenset(allow) | frozenset(self._chain.id.split("/"))
         self._clock = clock
         self._files = MappedFiles(clock)
