@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping  # msgspec looks at it
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from strongroom._cache_policies import Part
 from strongroom._fingerprint import canonical, uses_nothing
@@ -18,7 +20,7 @@ from strongroom.context import context
 from strongroom.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from strongroom._cache_policies import CachePolicy
     from strongroom._run import Run
@@ -30,8 +32,7 @@ __all__ = ["CacheKey"]
 _ANY = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(msgspec.Struct, frozen=True):
     """Where the one result lies that may stand for a run of a task.
 
     There is a folder for each key that the task, its policy or its function gives, and in it a record for each
@@ -56,11 +57,11 @@ class CacheKey:
             DefinitionError: ``cache_key_fn`` gave something else than a text.
             SerializationError: what the key is made of cannot be told from others.
         """
-        maker = _Maker(task, run, inputs, keyring or run.project.keyring)
+        keyring = keyring or run.project.keyring
+        maker = _Maker(task, run, inputs, keyring)
         parts = maker.key_parts()
         if parts is None:
             return None
-        keyring = maker.keyring
         folder = keyring.cache_key("parts", *_flat(parts))
         compared = maker.compared_parts()
         if not compared:
@@ -72,10 +73,13 @@ class CacheKey:
 
 class _Maker:
     def __init__(self, task: Task, run: Run, inputs: Mapping[str, object], keyring: Keyring) -> None:
-        self.keyring = keyring
+        self._keyring = keyring
         self._task = task
         self._run = run
         self._inputs = inputs
+        self._foreign = run.project.plugins.fingerprint
+        # Under other keys everything has other prints.
+        self._known = run.prints if keyring is run.project.keyring else {}
 
     def key_parts(self) -> dict[str, str] | None:
         task = self._task
@@ -87,7 +91,7 @@ class _Maker:
         if task.cache_key is not None:
             return {"cache_key": self._print(task.cache_key, "cache_key")}
         # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
-        parts = {"task": self._once(task.name, None, lambda: self.keyring.cache_key("name", task.name))}
+        parts = {"task": self._once(task.name, None, lambda: self._keyring.cache_key("name", task.name))}
         policy = task.cache_policy
         if not policy or Part.TASK_SOURCE in policy.parts:
             parts["source"] = self._source()
@@ -101,9 +105,9 @@ class _Maker:
         if Part.INPUTS in policy.parts:
             left_out = policy.left_out
             inputs = {k: v for k, v in self._inputs.items() if k not in left_out} if left_out else self._inputs
-            parts |= self._named("input", inputs)
+            self._add_named("input", inputs, parts)
         if Part.FLOW_PARAMETERS in policy.parts:
-            parts |= self._named("parameter", self._run.parameters)
+            self._add_named("parameter", self._run.parameters, parts)
 
     def compared_parts(self) -> dict[str, str]:
         validator = self._task.cache_validator or duration_only
@@ -113,11 +117,12 @@ class _Maker:
         for kind, values in (("input", self._inputs), ("parameter", self._run.parameters)):
             names = getattr(validator, f"{kind}s", ())
             chosen = values if names is None else {name: values.get(name) for name in names}
-            parts |= self._named(kind, chosen)
+            self._add_named(kind, chosen, parts)
         return parts
 
-    def _named(self, kind: str, values: Mapping[str, object]) -> dict[str, str]:
-        return {f"{kind} {name}": self._print(value, f"${{{name}}}") for name, value in values.items()}
+    def _add_named(self, kind: str, values: Mapping[str, object], parts: dict[str, str]) -> None:
+        for name, value in values.items():
+            parts[f"{kind} {name}"] = self._print(value, f"${{{name}}}")
 
     def _source(self) -> str:
         task = self._task
@@ -136,18 +141,14 @@ class _Maker:
 
     def _once(self, what: object, version: object, make: Callable[[], str]) -> str:
         """What *make* answers, which is the same for *what* throughout the run, as long as its *version* is."""
-        run = self._run
-        if self.keyring is not run.project.keyring:
-            return make()
-        known = run.prints.get(what)
+        known = self._known.get(what)
         # By identity: code is hashed and compared by all its instructions.
         if known is None or known[0] is not version:
-            known = run.prints[what] = (version, make())
+            known = self._known[what] = (version, make())
         return known[1]
 
     def _print(self, value: object, where: str) -> str:
-        foreign = self._run.project.plugins.fingerprint
-        return self.keyring.cache_key("value", canonical(value, where, foreign=foreign))
+        return self._keyring.cache_key("value", canonical(value, where, foreign=self._foreign))
 
 
 def _flat(pairs: Mapping[str, str]) -> Iterator[str]:

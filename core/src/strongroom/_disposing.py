@@ -38,8 +38,8 @@ Disposed: TypeAlias = "tuple[Document, str, str, dict[str, object]]"
 
 
 def show(shown: dict[str, object]) -> str:
-    """*shown* as the column that everybody sees; empty for nothing."""
-    return _encode(shown).decode() if shown else ""
+    """*shown* as the column that everybody sees."""
+    return _encode(shown).decode()
 
 
 class Disposing:

@@ -84,7 +84,7 @@ class Gate:
             if error_id := getattr(document, "error_id", ""):
                 shown["error_id"] = error_id
             # Bound like a column, so that nobody can show anything else.
-            seen = show(shown)
+            seen = show(shown) if shown else ""
             message = pad(_encode((true, *plan.carried(document))))
         except (TypeError, ValueError, OverflowError, RecursionError) as exc:
             # Not what it says: that may quote the value that could not be written.

@@ -42,6 +42,9 @@ class _Finished(Future[object]):
         self._waiters = []
         self._done_callbacks: list[object] = []
 
+    def result(self, timeout: float | None = None) -> object:  # noqa: ARG002  # nobody waits
+        return self._result
+
 
 class SyncExecutor(Executor):
     """Runs each callable at once, in the thread that submits it."""

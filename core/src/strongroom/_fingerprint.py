@@ -37,6 +37,7 @@ _MAX_DEPTH = 100
 _MAX_FUNCTIONS = 10_000
 _LARGE = 1 << 16
 _SLICE = 1 << 20
+_encode = msgspec.msgpack.Encoder().encode
 _IN_ARROW = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
@@ -89,7 +90,7 @@ _SCALARS: Mapping[type, tuple[str, Callable[[object], object]]] = types.MappingP
         type(None): ("none", lambda _: 0),
         bool: ("bool", lambda value: value),
         # In hexadecimal digits: Python refuses to write long numbers in decimal ones.
-        int: ("int", lambda value: hex(cast("int", value))),
+        int: ("int", cast("Callable[[object], str]", hex)),
         # By bits: 0.0 and -0.0 differ, and a nan is itself.
         float: ("float", lambda value: _bits(cast("float", value))),
         complex: ("complex", lambda value: [_bits(cast("complex", value).real), _bits(cast("complex", value).imag)]),
@@ -297,7 +298,8 @@ def uses_nothing(function: object) -> TypeGuard[types.FunctionType]:
         return False
     if function.__defaults__ or function.__kwdefaults__ or function.__closure__ or hasattr(function, "__wrapped__"):
         return False
-    return not any(name in function.__globals__ for name, *_ in global_names(function.__code__))
+    names = global_names(function.__code__)
+    return not names or not any(name in function.__globals__ for name, *_ in names)
 
 
 def _given(function: types.FunctionType) -> Iterator[tuple[str, object]]:
@@ -358,4 +360,4 @@ def _unknown(value: object, where: str) -> SerializationError:
 
 
 def _pack(tag: str, content: object) -> bytes:
-    return msgspec.msgpack.encode((tag, content))
+    return _encode((tag, content))

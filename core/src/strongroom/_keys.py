@@ -37,12 +37,15 @@ _PURPOSES = MappingProxyType(
 )
 
 
+_encode = msgspec.msgpack.Encoder().encode
+
+
 def bind(purpose: str, *parts: str | int | bytes | None) -> bytes:
     """*purpose* and *parts* as bytes that no other purpose and parts have.
 
     MessagePack writes the type and length of each part before it, so that parts cannot run into each other.
     """
-    return msgspec.msgpack.encode((purpose, *parts))
+    return _encode((purpose, *parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,35 +25,31 @@ def masked_document(document: Document, mask: Mask) -> Document:
 
     Slugs and references stay as they are: without them nothing is found again. They are sealed.
     """
-    if isinstance(document, RunDocument):
-        found: dict[str, object] = {
-            "run_name": masked_value(document.run_name, mask, "run_name"),
-            "parameters": masked_value(document.parameters, mask),
-        }
-    elif isinstance(document, StateDocument):
-        found = _masked_state(document, mask)
+    if isinstance(document, StateDocument):
+        changed = _changed_in_state(document, mask)
+    elif isinstance(document, RunDocument):
+        found: dict[str, object] = {"run_name": masked_value(document.run_name, mask, "run_name")}
+        found["parameters"] = masked_value(document.parameters, mask)
+        changed = {field: value for field, value in found.items() if value != getattr(document, field)}
     else:
         return document
-    if not found:
-        return document
-    changed = {field: value for field, value in found.items() if value != getattr(document, field)}
     if not changed:
         return document
     return msgspec.structs.replace(document, **changed, withheld=tuple(sorted({*document.withheld, *changed})))
 
 
-def _masked_state(document: StateDocument, mask: Mask) -> dict[str, object]:
-    """The texts that are there: most states have none, and two states are written down for each task."""
-    found: dict[str, object] = {}
-    if document.message:
-        found["message"] = mask(document.message, "message")
-    if document.error is not None:
-        found["error"] = _masked_error(document.error, mask)
-    if document.task_run_name:
-        found["task_run_name"] = mask(document.task_run_name, "task_run_name")
-    if document.tags:
-        found["tags"] = tuple(mask(tag, "tags") for tag in document.tags)
-    return found
+def _changed_in_state(document: StateDocument, mask: Mask) -> dict[str, object]:
+    """The texts that *mask* changes. Most states have no more than a message, and one or two are written for a task."""
+    changed: dict[str, object] = {}
+    if (text := document.message) and (masked := mask(text, "message")) != text:
+        changed["message"] = masked
+    if (error := document.error) is not None and (masked_error := _masked_error(error, mask)) != error:
+        changed["error"] = masked_error
+    if (text := document.task_run_name) and (masked := mask(text, "task_run_name")) != text:
+        changed["task_run_name"] = masked
+    if (tags := document.tags) and (masked_tags := tuple(mask(tag, "tags") for tag in tags)) != tags:
+        changed["tags"] = masked_tags
+    return changed
 
 
 def masked_value(value: object, mask: Mask, name: str = "") -> object:

@@ -30,7 +30,7 @@ _log = logging.getLogger("strongroom")
 
 _BATCH = 512
 # So that a batch is worth a transaction: states come one by one, and each transaction waits for the disk.
-_GATHER = 0.005
+_GATHER = 0.02
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 # A connection that was lost is made again by the second try.

@@ -199,8 +199,7 @@ class TaskCache:
             return self._unreadable(str(exc))
         except Exception as exc:  # a serializer is a plugin: whatever it raises, there is no value
             return self._unreadable(f"its serializer raised {type(exc).__name__}")
-        store = self._handler.store
-        receipt = Receipt(store.url, metadata.key, metadata.object, metadata.chain, metadata.size)
+        receipt = Receipt(self._handler.store.url, metadata.key, metadata.object, metadata.chain, metadata.size)
         result = self._result(value, receipt)
         self._said = ("the result that is kept under its key is used", True)
         # The validator has seen it without its value; nobody else has seen it yet.

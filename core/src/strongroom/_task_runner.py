@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,7 @@ from strongroom.states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from strongroom._jobs import Job
     from strongroom._run import Run
@@ -138,7 +139,6 @@ class TaskRunner:
         for step in (
             self._check_ready,
             self._check_upstream,
-            self._check_skips,
             self._read_inputs,
             self._read_cache,
             self.ask_trigger,
@@ -163,16 +163,12 @@ class TaskRunner:
 
     def _check_upstream(self, state: State) -> State:
         # Loops, here and below: for the one or two tasks upstream that most have, a generator takes longer to make.
-        for upstream in () if self._is_start else self._upstream.values():
-            if not upstream.is_finished():
+        upstream = () if self._is_start else self._upstream.values()
+        for each in upstream:
+            if not each.is_finished():
                 raise _NotYet
-        return state
-
-    def _check_skips(self, state: State) -> State:
-        if self._is_start or not self._task.skip_on_upstream_skip:
-            return state
-        for upstream in self._upstream.values():
-            if upstream.is_skipped():
+        for each in upstream if self._task.skip_on_upstream_skip else ():
+            if each.is_skipped():
                 return Skipped("an upstream task was skipped")
         return state
 
@@ -214,28 +210,25 @@ class TaskRunner:
         return {**context.to_dict(), **self._inputs, "parameters": self._run.parameters}
 
     def _read_cache(self, state: State) -> State:
-        if not self._task.is_cached:
-            return state
-        # Fingerprints read sources, and what they need for that takes long to import.
-        from strongroom._task_cache import TaskCache
+        return self._ask(state, self._look, "a cached result was looked for") if self._task.is_cached else state
 
-        try:
-            self._cache = TaskCache(self._task, self._run, self._inputs, self._map_index, self._transaction)
-            return self._cache.read() or state
-        except StrongroomError as exc:
-            return Failed(str(exc), result=exc)
-        except Exception as exc:  # cache keys and validators are the user's code: to go on would be to guess
-            return Failed(f"{type(exc).__name__} while a cached result was looked for", result=exc)
+    def _look(self) -> State | None:
+        self._cache = _task_cache()(self._task, self._run, self._inputs, self._map_index, self._transaction)
+        return self._cache.read()
 
     def _take_turn(self, state: State) -> State:
         if self._cache is None:
             return state
+        return self._ask(state, self._cache.take_turn, "the task waited for its turn")
+
+    def _ask(self, state: State, cache: Callable[[], State | None], meanwhile: str) -> State:
+        """What the *cache* has instead of *state*; a failure, if it cannot say."""
         try:
-            return self._cache.take_turn() or state
+            return cache() or state
         except StrongroomError as exc:
             return Failed(str(exc), result=exc)
-        except Exception as exc:  # validators are the user's code, and a lock manager may be
-            return Failed(f"{type(exc).__name__} while the task waited for its turn", result=exc)
+        except Exception as exc:  # cache keys, validators and lock managers are the user's: to go on would be to guess
+            return Failed(f"{type(exc).__name__} while {meanwhile}", result=exc)
 
     def ask_trigger(self, state: State) -> State:  # a ctrl-C comes in here
         if self._is_start:
@@ -386,3 +379,11 @@ class TaskRunner:
             cache=self._cache.news() if self._cache is not None else None,
         )
         self._job.is_done = state.is_successful()
+
+
+@functools.cache
+def _task_cache() -> type[TaskCache]:
+    # Fingerprints read sources, and what they need for that takes long to import.
+    from strongroom._task_cache import TaskCache
+
+    return TaskCache

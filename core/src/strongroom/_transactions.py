@@ -34,6 +34,7 @@ _ROLLED_BACK: Final = "rolled back"
 STOPPED: Final = "rolled back, since the run was stopped"
 
 _ABSENT: Final = object()
+_NOTHING: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +260,7 @@ class _Entered:
 
 def entered(opened: OpenTransaction | None) -> AbstractContextManager[None]:
     """A ``with`` block for the run of a task that belongs to *opened*, if it does to any."""
-    return nullcontext() if opened is None else _Entered(opened)
+    return _NOTHING if opened is None else _Entered(opened)
 
 
 def _store(run: Run) -> ResultStore:
