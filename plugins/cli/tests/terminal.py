@@ -109,7 +109,7 @@ class Terminal:
         )
         os.close(slave)
         # What it waits for may never come.
-        end = threading.Timer(60, process.kill)
+        end = threading.Timer(240, process.kill)
         end.start()
         try:
             out = _all_of(master)
@@ -124,7 +124,7 @@ class Terminal:
         """
         process = self.start(*arguments)
         # Whatever is not said as it should be, nobody waits for it for ever.
-        end = threading.Timer(60, process.kill)
+        end = threading.Timer(240, process.kill)
         end.start()
         try:
             seen = _read_until(marker, process.stdout, process)

@@ -339,8 +339,8 @@ def test_a_plugin_that_quotes_its_url_tells_no_password(terminal: Terminal, erro
 @pytest.mark.parametrize(
     ("backend", "name", "says"),
     [
-        ("Hangs", "backend", "no answer within 1 seconds"),
-        ("Late", "clock", "the backend's clock is 3600.0 s behind; set the clocks"),
+        ("Hangs", "backend", "no answer within 10 seconds"),
+        ("Late", "clock", r"the backend's clock is 3(599|600|601)\.\d s behind; set the clocks"),
         ("Keeps", "backend", "keeps what was only tried"),
         ("Changes", "backend", "gave back something else"),
     ],
@@ -350,10 +350,10 @@ def test_a_backend_that_does_not_do_what_it_should_is_the_only_thing_that_fails(
 ) -> None:
     install(terminal, "theirs", PLUGIN.format(error="ValueError", backend=backend))
 
-    done = terminal.run("doctor", "--json", "--seconds", "1", STRONGROOM_BACKEND_ID="theirs")
+    done = terminal.run("doctor", "--json", "--seconds", "10", STRONGROOM_BACKEND_ID="theirs")
 
     only_these_are_bad(done, name)
-    assert says in told(done)[name][1]
+    assert re.search(says, told(done)[name][1])
 
 
 def test_a_backend_without_a_trial_is_only_asked(terminal: Terminal) -> None:
