@@ -364,11 +364,7 @@ class ExecutorError(StrongroomError):
 
 
 class WorkerDiedError(ExecutorError):
-    """The process that ran a task is gone.
-
-    Attributes:
-        exitcode: the process's exit code, or the number of the signal that killed it, as a negative number.
-    """
+    """The process that ran a task is gone: `exitcode` is its exit code, or minus the signal that killed it."""
 
     def __init__(self, exitcode: int | None) -> None:
         super().__init__(f"the process of the task died ({_cause_of_death(exitcode)}); other tasks go on")
