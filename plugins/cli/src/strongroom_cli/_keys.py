@@ -96,7 +96,7 @@ def _rewrite(project: Project, storage: str | None, *, as_json: bool, more: dict
         for key, problem in problems.items():
             output.line(f"{printable(key)}: {printable(problem)}")
         left = f", {len(problems)} left as they are" if problems else ""
-        output.line(f"records under the key {project.keyring.primary} now: {done}{left}")
+        output.line(f"{done} record{'s' * (done != 1)} brought to the key {project.keyring.primary}{left}")
     if problems:
         raise SystemExit(FAILED)
 
