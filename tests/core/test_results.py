@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import errno
 import io
 import os
@@ -168,6 +169,23 @@ def test_a_record_of_another_keyring_is_refused(tmp_path: Path, serializer: Lite
         with pytest.raises(DamagedError, match=f"needs the key {other.id}, which is not in the keyring") as caught:
             look("key")
         assert caught.value.missing_key == other.id
+
+
+@pytest.mark.parametrize("expires", [dt.datetime(2030, 1, 1, tzinfo=dt.UTC), dt.timedelta(1), 1.5, True, "soon"])
+def test_a_time_that_no_reader_would_understand_is_not_written(store: ResultStore, expires: object) -> None:
+    store.write(1, "key")
+
+    with pytest.raises(TypeError, match="microseconds"):
+        store.write(2, "key", expires=expires)  # type: ignore[arg-type]  # that is the point
+
+    assert store.read("key").result == 1
+
+
+def test_what_no_reader_could_be_told_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"write \{'pickle'\}"):
+        ResultStore(tmp_path, allow="pickle")
+    with pytest.raises(SettingsError, match="blake3, hmac-sha256"):
+        ResultStore(tmp_path, suite="md5")  # type: ignore[arg-type]  # that is the point
 
 
 def test_what_anybody_can_write_into_a_first_line_is_not_said(store: ResultStore) -> None:

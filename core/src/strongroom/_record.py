@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAGIC",
+    "SUITES",
     "Header",
     "RecordWriter",
     "Suite",
@@ -68,6 +69,8 @@ Suite: TypeAlias = Literal["blake3", "hmac-sha256"]
 # What the tags of each are made with. A key is for one of them only, and a header can name nothing else: neither is the
 # weak one that a forger would like to choose.
 _PURPOSES: Mapping[str, str] = MappingProxyType({"blake3": "tag", "hmac-sha256": "tag hmac-sha256"})
+SUITES = tuple(_PURPOSES)
+"""For messages."""
 
 
 class _Hasher(Protocol):

@@ -83,9 +83,14 @@ class ResultStore:
         the storage.
 
         Raises:
-            SettingsError: encryption is required, and *serializer* does not encrypt; *storage* is none.
+            SettingsError: encryption is required, and *serializer* does not encrypt; *storage* is none; *allow* is one
+                text, or *suite* is unknown.
         """
         place = as_place(storage)
+        if isinstance(allow, str):
+            raise SettingsError(f"allow is a set of ids; write {{{allow!r}}}")
+        if suite is not None and suite not in _record.SUITES:
+            raise SettingsError(f"there is no suite {suite!r}; there are {', '.join(_record.SUITES)}")
         if keyring is None or allow is None or plugins is None or require_encryption is None or suite is None:
             from strongroom import _key_choice, _settings_loading  # runs have read them, and give all of this
 
@@ -152,12 +157,16 @@ class ResultStore:
     ) -> Receipt:
         """Keep *value* under *key*, replacing what was there, or under a new random key.
 
-        It is durable when this returns.
+        It is durable when this returns. *expires* is in microseconds since 1970-01-01 UTC.
 
         Raises:
+            TypeError: *expires* is no number of microseconds.
             SerializationError: the serializer cannot keep it.
             StorageError: the storage cannot; *key* is as it was.
         """
+        if expires is not None and type(expires) is not int:
+            # It would be written as it is, and nobody could read the record.
+            raise TypeError(f"expires is in microseconds since 1970, an int; this is a {type(expires).__name__}")
         id_ = os.urandom(16).hex()
         key = check_key(key or f"results/{id_}")
         chain = self._chain.for_value(value, self._plugins)

@@ -39,7 +39,7 @@ def test_a_list_says_what_each_record_is(lived: Terminal) -> None:
 
 
 def test_a_list_for_programs_is_json(lived: Terminal) -> None:
-    found = json.loads(lived.call("store", "ls", "runs", "--json").out)
+    found = json.loads(lived.call("store", "ls", "runs/", "--json").out)
 
     assert {each["key"] for each in found} == {str(path.relative_to(lived.home / "results")) for path in records(lived)}
     assert {each["chain"] for each in found} >= {"json", "mine"}
@@ -47,6 +47,11 @@ def test_a_list_for_programs_is_json(lived: Terminal) -> None:
 
 def test_a_folder_with_nothing_in_it_says_so(lived: Terminal) -> None:
     assert "there is nothing in" in lived.call("store", "ls", "nothing").out
+
+
+def test_a_folder_may_have_a_slash_behind_it_and_none_before(lived: Terminal) -> None:
+    assert lived.call("store", "verify", "runs/").out == lived.call("store", "verify", "runs").out
+    assert "storage refuses '/'" in lived.call("store", "ls", "/").err
 
 
 def test_what_is_whole_verifies(lived: Terminal) -> None:

@@ -271,7 +271,7 @@ def list_store(
     """List what is kept, with what the first line of each record says, which is not authenticated."""
     from strongroom_cli import _store
 
-    _store.ls(prefix, storage, as_json=as_json)
+    _store.ls(_folder(prefix), storage, as_json=as_json)
 
 
 @store.command("verify")
@@ -286,7 +286,12 @@ def verify_store(
     """Authenticate every record. The exit code is 1 if one is damaged."""
     from strongroom_cli import _store
 
-    _store.verify(prefix, storage, as_json=as_json)
+    _store.verify(_folder(prefix), storage, as_json=as_json)
+
+
+def _folder(prefix: str) -> str:
+    """*prefix* without the slash that completing it in a shell puts behind it."""
+    return prefix.removesuffix("/") or prefix
 
 
 @store.command("gc")
