@@ -135,6 +135,35 @@ def test_a_universal_path_is_a_place_although_its_library_is_not_needed() -> Non
     assert as_place(UniversalPath("/a/b")).url == "memory://a/b"
 
 
+class Unreachable(UniversalPath):
+    """One whose file system connects when it is asked for, and cannot."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.storage_options: dict[str, object] = {}
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "fs":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, CANARY)
+        return super().__getattribute__(name)
+
+
+def test_a_universal_path_that_cannot_connect_is_an_error_of_storage() -> None:
+    with pytest.raises(TransientStorageError) as caught:
+        as_place(Unreachable("/a"))
+
+    assert CANARY not in str(caught.value)
+
+
+def test_a_file_system_is_refused_whose_name_does_not_lead_back(tmp_path: Path) -> None:
+    copies = fsspec.filesystem("simplecache", target_protocol="memory", cache_storage=str(tmp_path))
+
+    with pytest.raises(SettingsError, match="copies"):
+        as_place((copies, "a"))
+    with pytest.raises(SettingsError, match=r"\.\."):
+        as_place((fsspec.filesystem("memory"), "a/../b"))
+
+
 class _AnsweredError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(f"https://user:{CANARY}@example.org")

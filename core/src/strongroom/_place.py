@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from strongroom.errors import NotSupportedError, SettingsError
+from strongroom._storage_errors import as_storage_error
+from strongroom.errors import NotSupportedError, SettingsError, StrongroomError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,11 +113,8 @@ def as_place(where: object) -> Place:
             found = _in_filesystem(filesystem, root)
         case filesystem if _is_filesystem(filesystem):
             found = _in_filesystem(filesystem, "")
-        # A path of universal_pathlib, known by what it has.
-        case object(fs=filesystem, path=str() as root, storage_options=_) if _is_filesystem(filesystem):
-            found = _in_filesystem(filesystem, root)
         case _:
-            found = None
+            found = _in_universal_path(where)
     if found is not None:
         return found
     raise SettingsError(
@@ -161,6 +159,20 @@ def _is_filesystem(thing: object) -> bool:
     return any(kind.__name__ == "AbstractFileSystem" for kind in type(thing).__mro__)
 
 
+def _in_universal_path(where: object) -> Place | None:
+    """The place of a path of universal_pathlib, known by what it has; None if it is none."""
+    try:
+        match where:
+            case object(fs=filesystem, path=str() as root, storage_options=_) if _is_filesystem(filesystem):
+                return _in_filesystem(filesystem, root)
+    except StrongroomError:
+        raise
+    # To ask it for its file system is to connect, with any error that the library of that has.
+    except Exception as exc:
+        raise as_storage_error(exc, f"a {type(where).__name__}") from exc
+    return None
+
+
 def _in_filesystem(filesystem: Any, root: str) -> Place:  # noqa: ANN401
     while type(filesystem).__name__ == "DirFileSystem":
         root = "/".join(part for part in (filesystem.path.rstrip("/"), root.lstrip("/")) if part)
@@ -169,6 +181,11 @@ def _in_filesystem(filesystem: Any, root: str) -> Place:  # noqa: ANN401
     root = filesystem._strip_protocol(root)  # noqa: SLF001  # what fsspec's own functions call, too
     if set(kinds) & LOCAL:
         return Place(root)
+    if any(kind.__name__ == "CachingFileSystem" for kind in type(filesystem).__mro__):
+        # Its own name does not lead back to what it holds copies of.
+        raise SettingsError("a storage is one file system; one that keeps copies of another is not used")
+    if any(part in {".", ".."} for part in root.split("/")):
+        raise SettingsError(f"the folder in a file system of the kind {kinds[0]} has a part . or ..; name it without")
     options = filesystem.storage_options
     host = options.get("host") or (filesystem.storage_args[0] if _has_host(filesystem) else "")
     user = f"{options['username']}@" if host and options.get("username") else ""
