@@ -33,7 +33,7 @@ from strongroom.errors import (
     SettingsError,
 )
 from strongroom.keyring import Key, Keyring
-from strongroom.results import NoResult, Result, ResultStore
+from strongroom.results import Chain, NoResult, Result, ResultStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,6 +186,16 @@ def test_what_no_reader_could_be_told_is_refused_at_once(tmp_path: Path) -> None
         ResultStore(tmp_path, allow="pickle")
     with pytest.raises(SettingsError, match="blake3, hmac-sha256"):
         ResultStore(tmp_path, suite="md5")  # type: ignore[arg-type]  # that is the point
+
+
+def test_what_is_no_chain_is_refused_at_once(tmp_path: Path, serializer: Literal) -> None:
+    for what in (Literal, None, 5, object()):
+        with pytest.raises(SettingsError, match="no serializer and no chain"):
+            ResultStore(tmp_path, serializer=what)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(SettingsError, match="first part"):
+        Chain((serializer,), serializer)  # type: ignore[arg-type]  # as above
+    with pytest.raises(SettingsError, match="last part"):
+        Chain((), "literal")  # type: ignore[arg-type]  # as above
 
 
 def test_what_anybody_can_write_into_a_first_line_is_not_said(store: ResultStore) -> None:

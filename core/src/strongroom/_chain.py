@@ -38,6 +38,10 @@ class Chain:
     """True if one of the codecs does."""
 
     def __post_init__(self) -> None:
+        if not all(isinstance(codec, Codec) for codec in self.codecs):
+            raise SettingsError("the first part of a chain is codecs, such as those of strongroom-compressed")
+        if not isinstance(self.serializer, Serializer | None):
+            raise SettingsError("the last part of a chain is a serializer, such as JSON() of strongroom-json, or None")
         # Once for each chain: both are asked for several times for each record that is read.
         last = self.serializer.id if self.serializer else AUTO
         object.__setattr__(self, "id", "/".join([*(codec.id for codec in self.codecs), last]))
@@ -104,6 +108,9 @@ def as_chain(what: str | Serializer | Chain, plugins: Plugins) -> Chain:
         return what
     if isinstance(what, Serializer):
         return Chain((), what)
+    if not isinstance(what, str):
+        kind = what.__qualname__ if isinstance(what, type) else f"a {type(what).__qualname__}"
+        raise SettingsError(f"{kind} is no serializer and no chain; give an instance, or name it: 'compressed/json'")
     if not all(what.split("/")):
         raise SettingsError(f"{what!r} is no chain of codecs and one serializer, such as 'compressed/json'")
     *codecs, last = what.split("/")

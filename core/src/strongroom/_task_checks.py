@@ -326,6 +326,9 @@ def check_argument(owner: str, argument: str, value: object) -> Any:  # noqa: AN
     if not isinstance(value, kinds):
         kind = value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
         raise DefinitionError(f"{argument} of {owner!r} must be {words}, not {kind}")
+    # A variable that is not set must not take encryption away.
+    if value == "" and argument in ("result_handler", "result_serializer"):
+        raise DefinitionError(f"{argument} of {owner!r} is empty; leave it out for the one of the flow or the settings")
     return value
 
 
