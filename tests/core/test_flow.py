@@ -12,6 +12,7 @@ import pytest
 from strongroom import Flow, Parameter, ThreadExecutor, context, flow, signals, states, task, triggers
 from strongroom._memory_backend import MemoryBackend
 from strongroom.errors import BackendError, DefinitionError, MissingPluginError, ParameterError
+from strongroom.testing._executor_tasks import Literal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -428,7 +429,7 @@ def test_a_wrong_template_stops_the_run_before_it_starts(build: Callable[[], obj
 
 def test_a_task_can_have_two_templates_of_its_inputs(isolated: Path) -> None:
     with Flow("f") as f:
-        task(lambda x: x, task_run_name="named {x}", result_storage_key="kept/{x}")(7)
+        task(lambda x: x, task_run_name="named {x}", result_storage_key="kept/{x}", result_serializer=Literal())(7)
 
     assert f.run().is_successful()
     assert (isolated / "results" / "kept" / "7").is_file()
