@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 # In seconds, and less than a test may take.
 _PATIENCE = 400
+_MOST_OF_A_NAME = 60
 
 settings.register_profile("strongroom", deadline=None, print_blob=True)  # a busy machine is no failure
 
@@ -72,7 +73,8 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
                 )
             pytest.skip(f"{exc.name} is not installed, which is in the dependency group `test`")
         # A socket has a short name at most, and those of pytest's folders are long.
-        folder = tempfile.mkdtemp(prefix="pg-")
+        place = tempfile.gettempdir()
+        folder = tempfile.mkdtemp(prefix="pg-", dir=place if len(place) < _MOST_OF_A_NAME else "/tmp")
         server = _in_time("PostgreSQL did not start", lambda: _started(pgserver, folder))
     try:
         yield server.get_uri()

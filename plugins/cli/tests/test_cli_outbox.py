@@ -184,7 +184,7 @@ def test_the_doctor_tells_what_waits_and_how_it_gets_away(
     assert says.endswith(
         "`strongroom outbox deliver` brings them there, `strongroom outbox discard RUN` throws them away"
     )
-    assert "wait for sqlite" in terminal.see("doctor", width=200).plain
+    assert "wait for sqlite" in terminal.see("doctor", width=500).plain
 
 
 def test_the_doctor_names_a_damaged_file_and_whose_it_is(
