@@ -42,6 +42,9 @@ class _Finished(Future[object]):
         self._waiters = []
         self._done_callbacks: list[object] = []
 
+    def done(self) -> bool:
+        return True
+
     def result(self, timeout: float | None = None) -> object:  # noqa: ARG002  # nobody waits
         return self._result
 

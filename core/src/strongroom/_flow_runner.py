@@ -124,7 +124,8 @@ class FlowRunner:
     def _make_jobs(self, tasks: tuple[Task, ...]) -> dict[Task, Job]:
         jobs = {task: self._begin.job(task) for task in tasks}
         for task, job in jobs.items():
-            job.connect({edge: jobs[edge.upstream] for edge in self._graph.edges_to(task)})
+            if edges := self._graph.edges_to(task):
+                job.connect({edge: jobs[edge.upstream] for edge in edges})
         return jobs
 
     def _note_stop(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -192,7 +193,12 @@ class FlowRunner:
         runner = self._runner(job)
         run = runner.run if self._crew is self._executor else partial(self._run_unless_stopped, runner)
         self._running[job] = future = self._crew.submit(run, job.state)
-        future.add_done_callback(lambda done: self._come_back(job, done))
+        if future.done():
+            # As ever with a synchronous executor, where nobody else could say so.
+            self._limits.ended(job)
+            self._take((job, future))
+        else:
+            future.add_done_callback(lambda done: self._come_back(job, done))
 
     def _run_unless_stopped(self, runner: TaskRunner, state: State) -> State:
         # The executor is closed before its crew is, which must not begin with what is still in its queue.
