@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -17,12 +18,17 @@ from strongroom._interrupts import Comes, Interrupts
 from strongroom._memory_backend import MemoryBackend
 from strongroom._outbox import Straight
 from strongroom.abc import StoppedAtOnce
+from strongroom.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import FrameType
 
     from strongroom import Envelope
+
+
+MOMENTS = 1000 if os.environ.get("STRONGROOM_TEST_LONG") else 6
 
 
 def interrupt() -> None:
@@ -235,12 +241,43 @@ def test_wherever_it_comes_the_run_has_an_end(
     assert "Cancelled" in ends
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("executor", "file"), [("processes", "_flow_runner.py"), ("threads", "_outbox.py"), ("sync", "_running.py")]
+)
+def test_wherever_it_comes_the_record_in_a_database_is_whole_and_the_run_can_be_gone_on_with(
+    executor: str, file: str, isolated: Path
+) -> None:
+    pytest.importorskip("strongroom_sql")
+    pytest.importorskip("strongroom_processes")
+    with Flow("f", result_handler="json", persist_result=True) as flow:
+        last = task(lambda x: x + 1, name="second")(task(lambda: 1, name="first")())
+    uninterrupted = Injected(sys.maxsize, file, "line", ())
+    with uninterrupted:
+        flow.run(executor=executor)
+    with Project.open().open_backend() as backend:
+        known = set(backend.runs())
+        # An odd number of steps, so that the same lines are not met again and again.
+        for moment in range(0, uninterrupted.count, max(1, uninterrupted.count // MOMENTS) | 1):
+            with contextlib.suppress(KeyboardInterrupt), Injected(moment, file, "line", ()):
+                flow.run(executor=executor)
+            for run_id in set(backend.runs()) - known:
+                known.add(run_id)
+                rows = list(backend.read(run_id))
+                for place in {(row.task, row.map_index) for row in rows}:
+                    assert _sequences(rows, place) == list(range(len(_sequences(rows, place))))
+                if (end := [row.type for row in rows if not row.task][-1]) != "Success":
+                    assert end == "Cancelled"
+                    assert flow.resume(run_id, executor=executor).result[last].result == 2  # type: ignore[index]
+
+
 class Injected:
     """Presses ctrl-C when the main thread comes to that moment in a file."""
 
     def __init__(self, moment: int, file: str, event: str, functions: tuple[str, ...]) -> None:
         self.has_come = False
-        self._left = moment
+        self.count = 0
+        self._moment = moment
         self._file = file
         self._event = event
         self._functions = functions
@@ -257,8 +294,8 @@ class Injected:
         if not frame.f_code.co_filename.endswith(self._file) or name not in (self._functions or {name}):
             return None
         if event == self._event and name != "__init__" and not self.has_come:
-            self._left -= 1
-            if self._left == -1:
+            self.count += 1
+            if self.count > self._moment:
                 self.has_come = True
                 interrupt()
         return self._trace
