@@ -17,7 +17,7 @@ from strongroom._prints import call_logging_prints
 from strongroom._template import fill_template
 from strongroom._transactions import entered
 from strongroom.context import context
-from strongroom.errors import HandlerError, StrongroomError, TaskTimeoutError
+from strongroom.errors import HandlerError, RecordedError, StrongroomError, TaskTimeoutError
 from strongroom.results import NoResult, Result
 from strongroom.signals import Signal
 from strongroom.states import (
@@ -273,7 +273,8 @@ class TaskRunner:
         except (Exception, SystemExit) as exc:  # the user's code may raise anything
             if is_debugged():
                 raise
-            return Failed(f"{type(exc).__name__} in the task", result=exc)
+            kind = exc.kind.rpartition(".")[2] if isinstance(exc, RecordedError) else type(exc).__name__
+            return Failed(f"{kind} in the task", result=exc)
         return self._keep(value)
 
     def _with_kept_result(self, state: State) -> State:

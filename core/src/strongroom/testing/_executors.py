@@ -217,8 +217,10 @@ class ExecutorTests:
         def fail() -> None:
             raise StubbornError
 
-        error = self.run(crossing, fail).result
+        state = self.run(crossing, fail)
+        error = state.result
 
+        assert state.message == "StubbornError in the task"
         assert isinstance(error, RecordedError)
         assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
 
