@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from strongroom.results import Result
     from strongroom.states import State
 
-__all__ = ["LOG_INDEX", "Recorder", "SharedRecorder", "linked"]
+__all__ = ["LOG_INDEX", "Recorder", "SharedRecorder", "StateRecorder", "linked"]
 
 LOG_INDEX = -2
 """The map index of lines of logs, which are no task's states."""
@@ -138,19 +138,47 @@ class Recorder:
         self._sequences["", LOG_INDEX] = sequence + 1
 
 
-class SharedRecorder(Recorder):
+class StateRecorder(Protocol):
+    """What tasks need of a recorder; see `Recorder`."""
+
+    @property
+    def has_begun(self) -> bool: ...
+
+    def state(
+        self,
+        state: State,
+        *,
+        task: str = "",
+        name: str,
+        run_count: int = 0,
+        map_index: int = -1,
+        task_run_name: str = "",
+        tags: tuple[str, ...] = (),
+        cache: CacheInfo | None = None,
+    ) -> None: ...
+
+    def leave_others(self) -> None: ...
+
+
+class SharedRecorder:
     """A recorder for tasks in threads, which may be left behind."""
 
-    def __init__(self, inner: Recorder) -> None:
+    def __init__(self, inner: StateRecorder) -> None:
         self._inner = inner
         self._lock = threading.Lock()
         self._only = 0
 
     @property
     def has_begun(self) -> bool:
+        """As that of the recorder within."""
         return self._inner.has_begun
 
     def state(self, state: State, *, name: str, **about: Any) -> None:  # noqa: ANN401  # as above
+        """Write down that *name* has come into *state*, one thread after the other.
+
+        Raises:
+            EgressError: a plugin did not let it out.
+        """
         # Beside the numbers of the states: whoever is left behind must not take one that is given to another state.
         with self._lock:
             if self._only not in {0, threading.get_ident()}:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from strongroom._keeping import Keeping
     from strongroom._leases import Leases
     from strongroom._place import Where
-    from strongroom._recorder import Recorder
+    from strongroom._recorder import StateRecorder
     from strongroom._task import Task
     from strongroom.project import Project
 
@@ -40,7 +40,7 @@ class Run:
 
     id: str
     project: Project
-    recorder: Recorder
+    recorder: StateRecorder
     context: Mapping[str, object]
     parameters: Mapping[str, object]
     keeping: Keeping

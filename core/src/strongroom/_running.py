@@ -84,12 +84,12 @@ def run(
         backend, leases = stack.enter_context(_backend_and_leases(project, backend, run_id, is_new=True))
         about = (project, backend, run_id, (given, context))
         opened = _opened(flow, *about, interrupts=interrupts, policy=policy, leases=leases)
-        outbox, run = stack.enter_context(opened)
+        outbox, recorder, run = stack.enter_context(opened)
         # Whatever does not allow the run says so before anything of it is recorded.
         runner = FlowRunner(flow, tasks, run, executor_of(executor, project.plugins.executor), begin=begin)
 
         def announce() -> None:
-            run.recorder.run(flow.name, "", given, tuple(task.slug for task in tasks))
+            recorder.run(flow.name, "", given, tuple(task.slug for task in tasks))
             # One that is killed in its first moments is to be found again; a backend that is down may not delay it.
             outbox.flush(_PATIENCE)
 
@@ -133,7 +133,7 @@ def resume(
             head=chain.head,
             started=then,
         )
-        _, run = stack.enter_context(opened)
+        _, _, run = stack.enter_context(opened)
         begin = beginning(flow, tasks, run, record)
         interrupts.check()
         return FlowRunner(flow, tasks, run, executor_of(executor, project.plugins.executor), begin=begin).run(
@@ -155,8 +155,8 @@ def _opened(
     sequences: Mapping[tuple[str, int], int] | None = None,
     head: bytes | None = None,
     started: datetime | None = None,
-) -> Iterator[tuple[Outbox | Straight, Run]]:
-    """What the tasks of a run share, *given* parameters and context; and a way to the backend, emptied at the end."""
+) -> Iterator[tuple[Outbox | Straight, Recorder, Run]]:
+    """The way to the backend, emptied at the end; who writes the run down; and what its tasks share."""
     parameters, context = given
     outbox = open_outbox(backend, project.outbox, run_id, is_hurried=lambda: interrupts.is_second)
     with ExitStack() as stack:
@@ -172,6 +172,7 @@ def _opened(
         stack.enter_context(writing(filtered(write, project.plugins.mask)))
         yield (
             outbox,
+            recorder,
             Run(
                 id=run_id,
                 project=project,
