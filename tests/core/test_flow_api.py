@@ -411,6 +411,15 @@ def test_a_copy_is_checked_as_what_it_is_a_copy_of() -> None:
         add.copy(refresh_cache="yes")
 
 
+def test_a_class_that_forgets_to_make_its_task_is_named() -> None:
+    class Forgetful(Task):
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+    with Flow("f"), pytest.raises(DefinitionError, match=r"Forgetful.__init__ does not call super\(\).__init__\(\)"):
+        Forgetful(3)()
+
+
 def test_a_method_is_no_task() -> None:
     with pytest.raises(DefinitionError, match="an input 'self', a name that is reserved"):
         task(lambda self: self)

@@ -246,6 +246,9 @@ class Task(Operators):
         Raises:
             DefinitionError: there is no such attribute, or it cannot have this value.
         """
+        if "slug_is_given" not in vars(self):
+            kind = type(self).__name__
+            raise DefinitionError(f"the task is not made yet: {kind}.__init__ does not call super().__init__()")
         new = copy.copy(self)
         for key, value in changes.items():
             if key not in vars(self) or key.startswith(("_", "slug_is_")):
