@@ -168,7 +168,7 @@ class Flow(Graph):
         Raises:
             UnknownRunError: there is no such run.
             NotResumableError: it has ended, or it is another flow's, or this flow has changed. Or it is running: that a
-                run was killed is known 15 seconds later, so that this error comes as late.
+                run was killed on another machine is known 15 seconds later, so that this error comes as late.
             SealError: the record is not what was sent.
         """
         if not isinstance(run_id, str):

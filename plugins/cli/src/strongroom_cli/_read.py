@@ -85,7 +85,8 @@ def _newest(project: Project, backend: Backend, run_id: str, task: str) -> tuple
 
 
 def no_such_task(project: Project, backend: Backend, run_id: str, task: str) -> str:
-    slugs = [each.task for each in read_history(project, backend, run_id).tasks]
+    # A mapped task is there once for each of its runs.
+    slugs = list(dict.fromkeys(each.task for each in read_history(project, backend, run_id).tasks))
     if task in slugs:
         return f"the task {task!r} was never reached in this run, so it has no result"
     near = get_close_matches(task, slugs, n=1)
