@@ -323,6 +323,15 @@ def test_a_result_that_a_state_handler_of_a_flow_gives_is_that_of_the_run() -> N
     assert f.run(backend=MemoryBackend()).result == 42
 
 
+def test_what_a_task_says_in_the_wrong_way_is_answered_in_its_message() -> None:
+    with Flow("f") as f:
+        task(lambda: raises(signals.PAUSE(start_time=datetime(2020, 1, 1))), name="paused")()  # noqa: DTZ001
+
+    (state,) = f.run(backend=MemoryBackend()).result.values()  # type: ignore[attr-defined]
+
+    assert state.message.startswith("DefinitionError in the task: Paused needs a start_time that knows")
+
+
 def test_the_delay_that_is_none_is_named() -> None:
     with Flow("f") as f:
         task(fail.run, name="late", max_retries=1, retry_delay=lambda _: "soon")()

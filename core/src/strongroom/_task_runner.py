@@ -17,7 +17,7 @@ from strongroom._prints import call_logging_prints
 from strongroom._template import fill_template
 from strongroom._transactions import entered
 from strongroom.context import context
-from strongroom.errors import HandlerError, RecordedError, StrongroomError, TaskTimeoutError
+from strongroom.errors import DefinitionError, HandlerError, RecordedError, StrongroomError, TaskTimeoutError
 from strongroom.results import NoResult, Result
 from strongroom.signals import Signal
 from strongroom.states import (
@@ -274,7 +274,9 @@ class TaskRunner:
             if is_debugged():
                 raise
             kind = exc.kind.rpartition(".")[2] if isinstance(exc, RecordedError) else type(exc).__name__
-            return Failed(f"{kind} in the task", result=exc)
+            # What we say ourselves holds no data.
+            why = f": {exc}" if isinstance(exc, DefinitionError) else ""
+            return Failed(f"{kind} in the task{why}", result=exc)
         return self._keep(value)
 
     def _with_kept_result(self, state: State) -> State:
