@@ -218,10 +218,9 @@ class ExecutorTests:
             raise StubbornError
 
         state = self.run(crossing, fail)
-        error = state.result
 
         assert state.message == "StubbornError in the task"
-        assert isinstance(error, RecordedError)
+        assert isinstance(error := state.result, RecordedError)
         assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
 
     def test_a_task_can_look_at_the_exception_of_another(self, executor: Executor) -> None:
