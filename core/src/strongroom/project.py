@@ -33,7 +33,7 @@ from strongroom._references import BackendReferences
 from strongroom._whereabouts import Whereabouts, slot_of, whereabouts
 from strongroom.abc import Envelope, ResultHandler
 from strongroom.documents import LogDocument, RunDocument
-from strongroom.errors import BackendError, SealError
+from strongroom.errors import BackendError, SealError, SettingsError
 from strongroom.keyring import Keyring
 from strongroom.results import Chain as ValueChain
 from strongroom.results import Result, ResultStore
@@ -179,10 +179,13 @@ class Project:
         """The backend of the settings: by default a database under the home.
 
         Without the plugin for that it is this process's memory, and a warning says so.
+
+        Raises:
+            SettingsError: the home cannot be made.
         """
         backend, id_ = self.settings.backend, self.backend_id
         if id_ != MemoryBackend.id:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_home(self.home)
             return self.plugins.backend(id_, backend.url or f"sqlite:///{self.home / 'strongroom.db'}")
         if not backend.id:
             _log.warning("the record of this run is lost when the process ends; to keep it: pip install strongroom-sql")
@@ -308,6 +311,13 @@ class Project:
             # The reference was sealed with our key: the place that it names is one that this project wrote to.
             return StoredHandler(self.store(str(reference["storage"])))
         return self.handler(handler)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise SettingsError(f"the home {str(home)!r} cannot be made: {exc.strerror}; name another folder") from exc
 
 
 def _run_ids(found: object, prefix: str) -> list[str] | None:

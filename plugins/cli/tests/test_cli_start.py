@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -79,3 +81,71 @@ def test_a_database_that_cannot_be_used_is_a_failure_and_not_misuse(terminal: Te
     assert (done.code, done.out) == (1, "")
     (line,) = done.err.splitlines()
     assert line.startswith("strongroom: error: ")
+
+
+@pytest.mark.parametrize("group", [[], ["cache"], ["egress"], ["keys"], ["outbox"], ["store"]], ids=" ".join)
+def test_the_list_of_commands_cuts_no_sentence(terminal: Terminal, group: list[str]) -> None:
+    done = terminal.see(*group, "--help", width=80)
+
+    assert done.code == 0
+    assert "..." not in done.plain.partition("Commands:")[2]
+
+
+def test_a_home_that_is_a_file_is_misuse(terminal: Terminal) -> None:
+    terminal.write("home", "")
+
+    done = terminal.run("runs")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"strongroom: error: the home {str(terminal.home)!r} cannot be made: File exists; name another folder\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_a_folder_that_is_closed_is_named(terminal: Terminal) -> None:
+    terminal.home.mkdir(mode=0)
+
+    done = terminal.run("outbox")
+
+    assert done.code == 1
+    assert done.err == (
+        f"strongroom: error: {str(terminal.home / 'outbox')!r}: Permission denied; see to its permissions\n"
+    )
+
+
+def test_output_that_cannot_be_written_is_a_failure(terminal: Terminal) -> None:
+    done = shell(terminal, "plugins > /dev/full")
+
+    assert done.returncode == 1
+    assert done.stderr == "strongroom: error: standard output cannot be written: No space left on device\n"
+
+
+def test_a_run_goes_on_when_its_output_cannot_be_written(terminal: Terminal) -> None:
+    terminal.write("one.py", "from strongroom import Flow, task\nwith Flow('one') as flow:\n    task(list)()\n")
+
+    done = shell(terminal, "run one.py > /dev/full")
+
+    assert done.returncode == 0
+    assert "the run goes on, and standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_command_without_outputs_works_and_has_its_exit_code(terminal: Terminal, closed: str) -> None:
+    good, bad = shell(terminal, f"outbox {closed}"), shell(terminal, f"show nothing {closed}")
+
+    assert (good.returncode, bad.returncode) == (0, 2)
+    assert "Traceback" not in good.stderr + bad.stderr
+
+
+def shell(terminal: Terminal, line: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a command that a shell starts, with outputs of its own."""
+    command = f"{shlex.quote(sys.executable)} -m strongroom_cli {line}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=terminal.folder,
+        env=terminal.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

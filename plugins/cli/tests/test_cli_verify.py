@@ -71,3 +71,35 @@ def test_what_is_broken_is_named_for_programs(copy_of_lived: Terminal) -> None:
     assert done.code == 1
     assert not found["whole"]
     assert [each["type"] for each in found["breaks"]] == ["Success"]
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_keyring_that_is_not_there_is_missed_by_the_id_of_its_key(copy_of_lived: Terminal, command: str) -> None:
+    key = json.loads(copy_of_lived.call("keys", "show", "--json").out)["keys"][0]["id"]
+    (copy_of_lived.home / "keyring.toml").unlink()
+
+    done = copy_of_lived.call(command, "last")
+
+    lines = done.err.splitlines()
+    assert done.code == 1
+    assert any(f"of them name the key '{key}', which is not here; restore the keyring" in line for line in lines)
+    assert len(lines) < 25
+
+
+def test_very_many_breaks_are_not_all_said(copy_of_lived: Terminal) -> None:
+    run = json.loads(copy_of_lived.call("runs", "--json").out)[0]["run_id"]
+    with closing(sqlite3.connect(copy_of_lived.home / "strongroom.db")) as connection, connection:
+        columns = "task, map_index, kind, name, type, at, run_count, sealed, shown"
+        connection.execute(
+            f"WITH RECURSIVE a(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM a WHERE value < 100) "
+            f"INSERT INTO documents (run_id, sequence, {columns}) SELECT ?, 10000 + a.value, {columns} "
+            "FROM a, (SELECT * FROM documents WHERE run_id = ? AND kind = 'state' LIMIT 1)",
+            (run, run),
+        )
+
+    for command in ("show", "verify"):
+        done = copy_of_lived.call(command, run)
+
+        assert done.code == 1
+        assert "more; --json has all of them" in done.err
+        assert len(done.err.splitlines()) < 25

@@ -6,6 +6,7 @@ A command is imported when it is called: this module must stay quick to import, 
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module, metadata
 from pathlib import Path  # noqa: TC003  # typer looks at annotations when it runs
@@ -42,6 +43,8 @@ app.add_typer(outbox, name="outbox")
 
 def start() -> None:
     """Run the command that the arguments of this process name."""
+    # Python has none where a program is started with a closed one; what is opened next would get its number.
+    sys.stdout, sys.stderr = (each or open(os.devnull, "w") for each in (sys.stdout, sys.stderr))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows its code; that is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what Python opened for us
@@ -147,7 +150,7 @@ def runs(
 @app.command()
 @reported
 def show(run: RunArgument, *, as_json: AsJSON = False, traceback: Traceback = False) -> None:
-    """Show what happened in a run: states, times, errors, and where the results lie."""
+    """Show what happened in a run. That is states, times, errors, and where the results lie."""
     from strongroom_cli import _show
 
     _show.show(run, as_json=as_json, with_traceback=traceback)
@@ -161,7 +164,7 @@ def verify(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Check that the record of a run is what was sent: nothing edited, left out, put in or put elsewhere."""
+    """Check that the record of a run is what was sent. Nothing may be edited, left out, put in or put elsewhere."""
     from strongroom_cli import _verify
 
     _verify.verify(run, as_json=as_json)
@@ -196,7 +199,7 @@ def logs(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Print what the tasks of a run logged, and printed if they have log_stdout."""
+    """Print what the tasks of a run logged. Printed texts are there if the task has log_stdout."""
     from strongroom_cli import _logs
 
     _logs.logs(run, task, as_json=as_json)
@@ -224,7 +227,7 @@ def explain_egress(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Print how each field of a document leaves, and which setting or plugin says so."""
+    """Print how each field of a document leaves. Beside it stands which setting or plugin says so."""
     from strongroom_cli import _policy
 
     _policy.explain(as_json=as_json)
@@ -238,7 +241,7 @@ def diff_egress(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Print which fields would leave in another way with the settings in FILE."""
+    """Print what would leave otherwise with the settings in FILE."""
     from strongroom_cli import _policy
 
     _policy.diff(file, as_json=as_json)
@@ -253,7 +256,7 @@ def explain_cache(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Say why a task used a cached result or not, and what has changed since the run before."""
+    """Say why a task used a cached result or not. What has changed since the run before is said, too."""
     from strongroom_cli import _cache
 
     _cache.explain(run, task, as_json=as_json)
@@ -268,7 +271,7 @@ def list_store(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """List what is kept, with what the first line of each record says, which is not authenticated."""
+    """List what is kept. What the first line of each record says is shown, and not authenticated."""
     from strongroom_cli import _store
 
     _store.ls(_folder(prefix), storage, as_json=as_json)
@@ -307,9 +310,10 @@ def collect_store(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Delete what has expired, what killed writers left, and what no state of an ended run refers to.
+    """Delete what nobody needs any more.
 
-    The last of these is marked first, and deleted by the next collection that finds it unused.
+    That is what has expired, what killed writers left, and what no state of an ended run refers to. The last of these
+    is marked first, and deleted by the next collection that finds it unused.
     """
     from strongroom_cli import _store
 
@@ -337,7 +341,10 @@ def doctor(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Check settings, keys, plugins, storage, backend, outbox and clock; say what is wrong and what to do."""
+    """Say what is wrong with this installation, and what to do.
+
+    Settings, keys, plugins, storage, backend, outbox and clock are checked.
+    """
     from strongroom_cli import _doctor
 
     _doctor.doctor(seconds=seconds, as_json=as_json)

@@ -38,7 +38,7 @@ def rotate_keys(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Seal with a new key from now on; the old ones go on opening what they sealed."""
+    """Seal with a new key from now on. The old ones go on opening what they sealed."""
     from strongroom_cli import _keys
 
     _keys.rotate(storage, stage=stage, with_rewrite=rewrite, as_json=as_json)
@@ -52,7 +52,7 @@ def rewrite_keys(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Bring stored results to the key that seals now; goes on where it was stopped."""
+    """Bring stored results to the key that seals now. It goes on where it was stopped."""
     from strongroom_cli import _keys
 
     _keys.rewrite(storage, as_json=as_json)
@@ -71,7 +71,7 @@ def retire_key(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Remove an old key for ever, unless records or documents still need it. Let no flow run meanwhile."""
+    """Remove an old key for ever. It stays while records or documents need it. Let no flow run meanwhile."""
     from strongroom_cli import _retire
 
     _retire.retire(key, storage or (), force=force, as_json=as_json)

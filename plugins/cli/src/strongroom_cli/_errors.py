@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import sys
@@ -31,6 +32,8 @@ _LONGEST = 2_000
 # What a shell answers for a program that a signal ended: 128 and the number of SIGINT, and of SIGPIPE.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 P = ParamSpec("P")
 
@@ -94,6 +97,17 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+def _of_system(exc: OSError) -> str:
+    """What the system says of a file that is closed to us, or of standard output; empty if it is of something else."""
+    if isinstance(exc, PermissionError) and exc.filename is not None:
+        return f"{os.fsdecode(exc.filename)!r}: {exc.strerror}; see to its permissions"
+    # It is the one file that is written here by its descriptor, and so has no name in an error.
+    if exc.errno in _UNWRITTEN and exc.filename is None:
+        silence()
+        return f"standard output cannot be written: {exc.strerror}"
+    return ""
+
+
 def _report(exc: Exception, *, with_traceback: bool) -> NoReturn:
     from strongroom import errors
 
@@ -110,6 +124,8 @@ def _report(exc: Exception, *, with_traceback: bool) -> NoReturn:
         message, code = str(exc), exc.code
     elif isinstance(exc, errors.StrongroomError):
         message, code = str(exc), MISUSED if isinstance(exc, misuse) else FAILED
+    elif isinstance(exc, OSError) and (said := _of_system(exc)):
+        message, code = said, FAILED
     else:
         message, code = f"{type(exc).__name__}: {exc}; add --traceback to see where", FAILED
     complain(message)

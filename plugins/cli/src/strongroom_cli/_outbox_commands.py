@@ -23,7 +23,7 @@ def show_outbox(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Show what waits on this machine, since its backend has not taken it. Without a command nothing is delivered."""
+    """Show what waits on this machine for its backend. Without a command nothing is delivered."""
     if call.invoked_subcommand is None:
         from strongroom_cli import _outbox
 
@@ -37,7 +37,7 @@ def deliver_outbox(
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:
-    """Deliver what waits for the backend of the settings, as every command does that looks at runs."""
+    """Deliver what waits for the backend of the settings. Every command that looks at runs does that, too."""
     from strongroom_cli import _outbox
 
     _outbox.deliver(as_json=as_json)

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from strongroom_cli._errors import printable, silence
+from strongroom_cli._errors import complain, printable, silence
 from strongroom_cli._output import duration, state_text
 from strongroom_cli._problems import Problem
 
@@ -129,6 +129,8 @@ class _Lines:
     def _print(self, line: str) -> None:
         try:
             print(printable(line), flush=True)  # noqa: T201
-        except OSError:
+        except OSError as exc:
             # That nobody reads any more is no reason for a task to fail: neither here nor when it prints.
             silence()
+            if not isinstance(exc, BrokenPipeError):
+                complain(f"the run goes on, and standard output cannot be written: {exc.strerror}")

@@ -15,6 +15,7 @@ from strongroom_cli._output import Output, duration, moment, print_json, size, s
 from strongroom_cli._paths import short_path
 from strongroom_cli._problems import Problem, is_ours
 from strongroom_cli._report import Kept
+from strongroom_cli._unopened import complain_of_all, complain_of_keys, foreign_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,12 @@ def show(run: str, *, as_json: bool, with_traceback: bool) -> None:
     """
     with open_record() as (project, backend):
         history = read_history(project, backend, find_run(project, backend, run))
+        keys = foreign_keys(project, history.unopened) if history.unopened else {}
     if as_json:
         print_json(_json(history))
     else:
         _print(history, Output(), with_traceback=with_traceback)
-    _complain(history)
+    _complain(history, keys)
     if not history.is_whole:
         raise SystemExit(FAILED)
 
@@ -129,9 +131,9 @@ def _print_error(error: ErrorInfo, output: Output) -> None:
         _print_error(member, output)
 
 
-def _complain(history: History) -> None:
-    for envelope in history.unopened:
-        complain(f"a document does not open, and was left out: {_named(envelope)}")
+def _complain(history: History, keys: dict[str, int]) -> None:
+    complain_of_all([f"a document does not open, and was left out: {_named(each)}" for each in history.unopened])
+    complain_of_keys(keys)
     if history.missing:
         complain(f"{history.missing} documents are missing: later ones of the same tasks are there")
     if history.opening is None and not history.unopened:

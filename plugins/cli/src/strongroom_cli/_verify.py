@@ -6,14 +6,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from strongroom import Envelope
 from strongroom.errors import SealError, UnknownRunError
 from strongroom.states import STATE_TYPES, Finished
 from strongroom_cli._errors import FAILED, complain, printable
 from strongroom_cli._history import find_run, open_record
 from strongroom_cli._output import Output, print_json
+from strongroom_cli._unopened import complain_of_all, complain_of_keys, foreign_keys
 
 if TYPE_CHECKING:
-    from strongroom import Backend, Envelope
+    from strongroom import Backend
     from strongroom.project import Chain, Project
 
 __all__ = ["Break", "Verdict", "check", "verify"]
@@ -46,6 +48,8 @@ class Verdict:
     run_id: str
     documents: int
     breaks: tuple[Break, ...]
+    keys: dict[str, int]
+    """Which keys that are not here are named by documents that do not open, and by how many."""
     end: str
     """``known``: it is the end that this home remembers; ``closed``: the run's own end; ``open``: more may be missing;
     ``cut``: this home remembers more."""
@@ -64,6 +68,9 @@ _ENDS = {
 }
 
 
+_SEALED = "it does not open: it was changed, or is sealed with a key that is not here"
+
+
 def verify(run: str, *, as_json: bool) -> None:
     """Say whether the record of *run* is what was sent.
 
@@ -78,8 +85,8 @@ def verify(run: str, *, as_json: bool) -> None:
     else:
         said = "is as it was sent" if verdict.is_whole else "is not as it was sent"
         Output().line(f"the record of run {verdict.run_id} {said}: {verdict.documents} documents; {_ENDS[verdict.end]}")
-    for each in verdict.breaks:
-        complain(each.line)
+    complain_of_all([each.line for each in verdict.breaks])
+    complain_of_keys(verdict.keys)
     if verdict.end == "cut":
         complain(f"{waits} documents at its end wait in the outbox of this home" if waits else _ENDS["cut"])
     if not verdict.is_whole:
@@ -92,17 +99,20 @@ def check(project: Project, backend: Backend, run_id: str) -> Verdict:
     Raises:
         UnknownRunError: there are none.
     """
-    chain, breaks, number, last = project.chain(run_id), [], 0, ""
+    chain, breaks, unopened, number, last = project.chain(run_id), [], list[Envelope](), 0, ""
     for number, envelope in enumerate(project.envelopes(backend, run_id), 1):  # how many there were
         follows = chain.follow(envelope)
         problem = _problem(project, run_id, envelope, follows=follows)
         if problem:
             breaks.append(_break(number, envelope, problem))
+            if problem == _SEALED:
+                unopened.append(envelope)
         if envelope.kind != "log":  # lines of logs may come after the end
             last = envelope.type if not envelope.task and not problem else ""
     if not number:
         raise UnknownRunError(run_id)
-    return Verdict(run_id, number, tuple(breaks), _end(chain, last))
+    keys = foreign_keys(project, unopened) if unopened else {}
+    return Verdict(run_id, number, tuple(breaks), keys, _end(chain, last))
 
 
 def _end(chain: Chain, last: str) -> str:
@@ -117,7 +127,7 @@ def _problem(project: Project, run_id: str, envelope: Envelope, *, follows: bool
     try:
         project.open_document(envelope)
     except SealError:
-        return "it does not open: it was changed, or is sealed with a key that is not here"
+        return _SEALED
     if envelope.run_id != run_id:
         return "it is of another run"
     return "" if follows else "it does not follow the one before it: something was left out, put in or put elsewhere"
