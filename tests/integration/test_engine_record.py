@@ -70,6 +70,28 @@ def test_the_first_document_of_a_run_says_what_is_to_be_run(recorded: Recorded) 
     assert opening.tasks.index("month") < opening.tasks.index("report")
 
 
+def test_a_state_of_the_users_own_class_is_recorded_as_ours_that_it_is(recorded: Recorded) -> None:
+    class Sold(states.Success):
+        __slots__ = ()
+
+    class Lost(states.TimedOut):
+        __slots__ = ()
+
+    def change(_: object, __: State, new: State) -> State:
+        kind = {states.Success: Sold, states.Failed: Lost}.get(type(new))  # type: ignore[call-overload]
+        return new if kind is None else kind(new.message, result=new.result)
+
+    with Flow("flow") as flow:
+        a_task(lambda: 1, name="sells", state_handlers=[change])()
+        a_task(raises(KeyError("x")), name="loses", state_handlers=[change])()
+
+    run = flow.run()
+
+    assert [type(each) for each in states_of(run).values()] == [Sold, Lost]
+    assert types(recorded(task="sells")) == ["Running", "Success"]
+    assert types(recorded(task="loses")) == ["Running", "TimedOut"]
+
+
 def test_the_record_tells_what_a_task_was(recorded: Recorded) -> None:
     with Flow("flow") as flow:
         a_task(lambda x: x, name="work", tags=["b", "a"], task_run_name="{x[0]} in {flow_name}")(["part"])

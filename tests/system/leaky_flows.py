@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -160,9 +161,36 @@ def _fails(told: Told) -> Flow:
         a_task(lambda: _chained(told), name="chained")()
         a_task(_compiled(told), name="compiled")()
         a_task(_reveals("secret in an exception"), name="reveals")()
+        a_task(lambda: _named(told), name="named")()
+        a_task(lambda: 1, name="of a class", state_handlers=[_of_class(told.text("class of a state"))])()
+        of_class = _of_class(told.text("class of the state of a mapped task"))
+        a_task(lambda x: x, name="all of a class", state_handlers=[of_class]).map([1, 2])
         says = _says_revealed("secret in a state message")
         a_task(lambda: 1, name="says what it reveals", state_handlers=[says])()
     return flow
+
+
+def _named(told: Told) -> None:
+    """Raise in a thread and a process with names of the user's."""
+    thread, process = threading.current_thread(), multiprocessing.current_process()
+    before = thread.name, process.name
+    thread.name, process.name = told.text("name of a thread"), told.text("name of a process")
+    try:
+        context.logger.info("from %s", "here")
+        raise ValueError("it has names")  # the frames of this one are recorded
+    finally:
+        thread.name, process.name = before
+
+
+def _of_class(name: str) -> Callable[[object, State, State], State | None]:
+    """What makes states of a class of the user's, which is called *name*, of those that succeed."""
+    classes = {each: type(name, (each,), {}) for each in (states.Success, states.Mapped)}
+
+    def change(_: object, __: State, new: State) -> State | None:
+        kind = classes.get(type(new))
+        return None if kind is None else kind(new.message, result=new.result)
+
+    return change
 
 
 def _reveals(name: str) -> Callable[[], object]:

@@ -164,6 +164,12 @@ SURFACES: Mapping[str, Surface] = dict(
                 docstring of a flow
                 environment
                 argument of the program
+                name of a thread
+                name of a process
+            """,
+            names="""
+                class of a state
+                class of the state of a mapped task
             """,
             passwords="""
                 secret

@@ -19,7 +19,7 @@ from strongroom._links import Links
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.secret import Secret
-from strongroom.states import Paused, Queued, Scheduled
+from strongroom.states import STATE_TYPES, Paused, Queued, Scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +36,8 @@ __all__ = ["LOG_INDEX", "Recorder", "SharedRecorder", "StateRecorder", "linked"]
 
 LOG_INDEX = -2
 """The map index of lines of logs, which are no task's states."""
+
+_NAMES = {kind: name for name, kind in STATE_TYPES.items()}
 
 _log = logging.getLogger("strongroom")
 
@@ -111,7 +113,7 @@ class Recorder:
             map_index=map_index,
             sequence=sequence,
             name=name,
-            type=type(state).__name__,
+            type=_NAMES.get(type(state)) or _name_of_ours(type(state)),
             at=self._clock() // 1000,
             run_count=run_count,
             message=state.message,
@@ -203,6 +205,11 @@ def _more(state: State, result: Result, task: str) -> dict[str, Any]:
     if isinstance(state, (Scheduled, Paused, Queued)):
         fields["start_time"] = _microseconds(state.start_time)
     return fields
+
+
+def _name_of_ours(kind: type[State]) -> str:
+    """Which of our types a state of the user's own type is of: the name of that one may say anything, and is seen."""
+    return next(_NAMES[each] for each in kind.__mro__ if each in _NAMES)
 
 
 def _microseconds(time: datetime | None) -> int | None:
