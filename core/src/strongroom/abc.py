@@ -141,7 +141,7 @@ class ResultHandler(ABC):
 
     @abstractmethod
     def read(self, reference: JSONValue, slot: Slot) -> object:
-        """The value that *reference* leads to."""
+        """The value that *reference* leads to, or `NotFoundError`; for one that it never gave, a `StrongroomError`."""
 
     def can_read(self, reference: object) -> bool:  # noqa: ARG002  # a handler with places of its own looks at it
         """False if *reference* is one that another handler of the same id gave."""
@@ -210,7 +210,7 @@ class Backend(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Release connections; calling it twice is allowed."""
+        """Release connections; calling it twice is allowed. All that is asked for later raises `BackendError`."""
 
     def __enter__(self) -> Self:
         return self

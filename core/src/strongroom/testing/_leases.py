@@ -232,7 +232,7 @@ class LeaseTests:
         assert isinstance(leases, Backend)
         leases.close()
 
-        with pytest.raises(BackendError, match="closed"):
+        with pytest.raises(BackendError):
             calls[call]()
 
 
