@@ -331,4 +331,5 @@ def _run_ids(found: object, prefix: str) -> list[str] | None:
 def _is_envelope(found: object) -> bool:
     if type(found) is not Envelope or tuple(map(type, astuple(found))) != _TYPES:
         return False
-    return all(abs(number) < _MOST for number in (found.map_index, found.sequence, found.at, found.run_count))
+    numbers = (found.map_index, found.sequence, found.at, found.run_count)
+    return max(numbers) < _MOST and min(numbers) > -_MOST

@@ -122,7 +122,7 @@ def test_output_that_cannot_be_written_is_a_failure(terminal: Terminal) -> None:
 
 
 def test_a_run_goes_on_when_its_output_cannot_be_written(terminal: Terminal) -> None:
-    terminal.write("one.py", "from strongroom import Flow, task\nwith Flow('one') as flow:\n    task(list)()\n")
+    terminal.write("one.py", "from strongroom import Flow, task\nwith Flow('one') as flow:\n    task(lambda: 1)()\n")
 
     done = shell(terminal, "run one.py > /dev/full")
 
