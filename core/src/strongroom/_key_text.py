@@ -7,7 +7,6 @@ As TOML: a version, the id of the key that seals, and one table for each key, th
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -71,7 +70,7 @@ class KeyText(msgspec.Struct, frozen=True):
         created = entry.get("created")
         try:
             secret = reveal(id_, entry)
-        except (ValueError, binascii.Error):
+        except ValueError:
             raise KeyringError(f"the key {id_!r} in {self.what} is damaged; {self.way_out}") from None
         try:
             key = Key(secret, created if isinstance(created, datetime) else None)
