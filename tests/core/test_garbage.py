@@ -103,8 +103,25 @@ def test_checking_finds_what_reading_would_find(store: ResultStore, damage: slic
     path = Path(store.locate(store.write("value", "key").key))
     path.write_bytes(path.read_bytes()[damage])
 
-    with pytest.raises(DamagedError):
-        store.check("key")
+    for look in (store.check, store.read):
+        with pytest.raises(DamagedError):
+            look("key")
+
+
+def test_a_record_that_is_cut_in_its_end_is_damaged_wherever_it_lies() -> None:
+    store = a_store("memory://cut")
+    store.write("value", "key")
+    (source, size) = store._storage.open("key")
+    with source:
+        data = source.read(size)
+    line = data.index(b"\n") + 1
+
+    for length in (line, line + 10, size - 1):
+        with store._storage.create("key") as sink:
+            sink.write(data[:length])
+        for look in (store.check, store.read):
+            with pytest.raises(DamagedError):
+                look("key")
 
 
 def test_a_record_of_another_keyring_does_not_pass(store: ResultStore) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom._key_file import _check_permissions
 from strongroom.errors import KeyringError, SealError
 from strongroom.keyring import SEAL_OVERHEAD, Key, KeyFile, Keyring, bind
 
@@ -223,6 +224,13 @@ def test_a_keyring_that_others_may_read_is_refused(path: Path) -> None:
         Keyring.open_or_create(path)
 
 
+def test_a_keyring_of_somebody_else_is_refused(path: Path) -> None:
+    mode, owner = 0o100600, os.geteuid() + 1
+
+    with pytest.raises(KeyringError, match="belongs to another user"):
+        _check_permissions(path, os.stat_result((mode, 0, 0, 1, owner, 0, 0, 0, 0, 0)))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -230,7 +238,11 @@ def test_a_keyring_that_others_may_read_is_refused(path: Path) -> None:
         lambda text: text.replace("[keys.", "[keys.0"),
         lambda text: text.replace('secret = "', 'secret = "AAAA'),
         lambda text: text[: len(text) // 2],
-        lambda text: text + "other = 1\n[more]\n",
+        lambda text: text + "other = 1\n",
+        lambda text: text + "[more]\n",
+        lambda text: text.partition("\n[keys.")[0] + '\nkeys = 1\n# secret = ""\n',
+        lambda text: text.partition("\n[keys.")[0] + f"\n[keys]\n{text.split('primary = ')[1].split()[0]} = 1\n",
+        lambda text: text.encode() + b"# \xff\n",
         lambda _: "",
     ],
 )
@@ -238,7 +250,8 @@ def test_a_damaged_keyring_is_refused_and_not_replaced(path: Path, change: objec
     Keyring.open_or_create(path)
     text = path.read_text()
     secret = text.split('secret = "')[1].split('"')[0]
-    path.write_text(change(text))  # type: ignore[operator]
+    changed = change(text)  # type: ignore[operator]
+    path.write_bytes(changed if isinstance(changed, bytes) else changed.encode())
     damaged = path.read_bytes()
 
     with pytest.raises(KeyringError) as caught:

@@ -502,6 +502,24 @@ def test_a_file_that_was_cut_is_left_alone_unless_nothing_was_in_it(outboxes: Ou
     assert [("damaged" in left.reason) for left in delivered.left] == ([True] if length else [])
 
 
+def test_what_is_delivered_is_not_delivered_again_by_whoever_comes_next(
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box_module, "_MOST", 3)
+    folder = leave(outboxes, envelopes(5))
+    first = Box.open(folder)
+    assert first is not None
+    first.look()
+    assert first.take() == envelopes(3)
+    first.confirm()
+    first.close()
+
+    second = Box.open(folder)
+    assert second is not None
+    assert second.take() == envelopes(5)[3:]
+    second.close()
+
+
 def test_a_file_that_somebody_died_making_has_nothing_in_it(outboxes: Outboxes) -> None:
     box = Box.create(outboxes.root, RUN)
     (box.folder / "00000000").write_bytes(bytes(5000))

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
+import json
 import logging
 import sys
+import types
 from pathlib import Path
 
 import msgspec
@@ -133,6 +136,33 @@ def test_a_dropped_field_does_not_leave_and_its_absence_is_told(tmp_path: Path) 
     assert opened.withheld == ("error", "message")
 
 
+def test_the_message_of_an_exception_can_be_shown(tmp_path: Path) -> None:
+    shown = msgspec.json.decode(sent(STATE, policy(tmp_path, error_message="clear")).shown)
+
+    assert shown == {"error_class": "builtins.KeyError", "error_message": "hunter2"}
+
+
+def test_equal_values_in_two_fields_have_two_tokens(tmp_path: Path) -> None:
+    tight = policy(tmp_path, message="token", task_run_name="token")
+
+    shown = msgspec.json.decode(sent(msgspec.structs.replace(STATE, message="x", task_run_name="x"), tight).shown)
+
+    assert shown["message"] != shown["task_run_name"]
+
+
+def test_an_error_that_is_dropped_is_dropped_whatever_happens_to_its_parts(tmp_path: Path) -> None:
+    found = policy(tmp_path, error="drop", error_message="drop")
+
+    for document in (STATE, msgspec.structs.replace(STATE, error=None)):
+        opened = open_envelope(sent(document, found), KEYRING)
+        assert isinstance(opened, StateDocument)
+        assert opened.error is None
+
+
+def test_a_document_of_the_run_itself_has_no_task_whatever_happens_to_names(tmp_path: Path) -> None:
+    assert sent(RUN, policy(tmp_path, strict="true")).task == ""
+
+
 def test_what_is_dropped_is_dropped_of_every_document_that_has_it(tmp_path: Path) -> None:
     well = msgspec.structs.replace(STATE, error=None)
 
@@ -189,8 +219,35 @@ def test_the_class_of_an_exception_is_shown_only_if_it_is_pythons(tmp_path: Path
     assert msgspec.json.decode(envelope.shown) == {"error_class": "builtins.KeyError"}
     assert open_envelope(envelope, KEYRING) == STATE
     # Nor where the name only looks like one of Python's: no such class, no exception, another module's, the user's.
-    for kind in ("mine.Error", "builtins.patient", "builtins.print", "os.error", "__main__.KeyError", "json.hidden.X"):
+    for kind in (
+        "mine.Error",
+        "builtins.patient",
+        "builtins.print",
+        "os.error",
+        "__main__.KeyError",
+        "json.hidden.X",
+        "builtins.int",
+    ):
         assert sent(msgspec.structs.replace(STATE, error=ErrorInfo(kind, "")), found).shown == ""
+
+
+def test_the_class_of_an_exception_in_a_file_of_pythons_is_shown_and_one_of_a_library_beside_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = types.ModuleType("beside")
+    beside.__spec__ = importlib.machinery.ModuleSpec(
+        "beside", None, origin=str(Path(json.__file__).parent / "beside.py")
+    )
+    vars(beside)["Salaries"] = type("Salaries", (Exception,), {"__module__": "beside"})
+    monkeypatch.setitem(sys.modules, "beside", beside)
+
+    shown = {
+        kind: sent(msgspec.structs.replace(STATE, error=ErrorInfo(kind, "")), policy(tmp_path)).shown
+        for kind in ("json.decoder.JSONDecodeError", "beside.Salaries")
+    }
+
+    assert "JSONDecodeError" in shown["json.decoder.JSONDecodeError"]
+    assert shown["beside.Salaries"] == ""
 
 
 def test_a_module_of_the_users_that_is_called_like_one_of_pythons_is_not_taken_for_it(
