@@ -114,7 +114,7 @@ class Disposing:
         # An empty task is no name: it says that the document is one of the run.
         if not text:
             return text
-        if self._names[field] or (self._plugins.masks and self._plugins.mask(text, field) != text):
+        if self._names[field] or self._plugins.mask(text, field) != text:
             return self._keyring.token("column", field, text)
         return text
 
