@@ -25,6 +25,7 @@ from strongroom import Envelope, Flow, State, task
 from strongroom import _box as box_module
 from strongroom import _outbox as outbox_module
 from strongroom import _segment as segment_module
+from strongroom._boot import UNKNOWN
 from strongroom._box import About, Box, Slit
 from strongroom._heads import known_head
 from strongroom._memory_backend import MemoryBackend
@@ -541,16 +542,22 @@ def test_a_file_of_somebody_else_is_named_and_left_alone(outboxes: Outboxes, dat
     assert segments(folder)[0].read_bytes() == data
 
 
+def tear_off(folder: Path, count: int | None) -> None:
+    """Make zeros of the last *count* bytes that were put, or of all of them."""
+    (path,) = segments(folder)
+    end = int.from_bytes(path.read_bytes()[16:24], "little")
+    start = 64 if count is None else end - count
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(end - start))
+
+
 @pytest.mark.parametrize(("torn", "whole"), [(100, 3), (None, 0)], ids=["its end", "all of it"])
 def test_what_a_crash_of_the_machine_tore_off_is_left_out_if_nobody_was_told_that_it_was_safe(
     outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch, torn: int | None, whole: int
 ) -> None:
     folder = leave(outboxes, envelopes(4))
-    (path,) = segments(folder)
-    end = int.from_bytes(path.read_bytes()[16:24], "little")
-    with path.open("r+b") as file:
-        file.seek(end - (torn or end - 64))
-        file.write(bytes(torn or end - 64))
+    tear_off(folder, torn)
     monkeypatch.setattr(segment_module, "boot_id", lambda: b"another start ..")
     backend = Kept()
 
@@ -559,6 +566,17 @@ def test_what_a_crash_of_the_machine_tore_off_is_left_out_if_nobody_was_told_tha
     assert "the machine crashed" in left.reason
     assert list(backend.read(RUN)) == envelopes(whole)
     assert outboxes.waiting() == []
+
+
+def test_a_crash_is_taken_for_possible_where_it_is_not_known_which_start_of_the_machine_it_is(
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_module, "boot_id", lambda: UNKNOWN)
+    tear_off(leave(outboxes, envelopes(4)), 100)
+
+    (left,) = outboxes.deliver(Kept()).left
+
+    assert "the machine crashed" in left.reason
 
 
 def test_what_was_durable_is_missed_whatever_crashed(outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch) -> None:
