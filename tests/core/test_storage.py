@@ -26,6 +26,15 @@ def _put(storage: Storage, key: str, data: bytes = b"data") -> None:
         file.write(data)
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has such a place")
+def test_a_folder_that_cannot_be_made_is_not_taken_for_a_result_that_is_not_there() -> None:
+    with (
+        pytest.raises(PermanentStorageError, match="folder cannot be made"),
+        open_storage("/proc/strongroom").create("a"),
+    ):
+        pass
+
+
 def test_all_that_lies_in_a_storage_is_found_with_size_and_age(storage: Storage) -> None:
     before = time.time()
     _put(storage, "top", b"1")

@@ -156,8 +156,13 @@ class LocalStorage:
         try:
             return _create_file(path)
         except FileNotFoundError:
+            pass
+        try:
             self._make_folder(path.parent)
             return _create_file(path)
+        except FileNotFoundError:
+            # Who writes looks for nothing: some places, such as /proc, say this when no folder can be made in them.
+            raise PermanentStorageError(str(path), "its folder cannot be made") from None
 
     def _make_folder(self, folder: Path) -> None:
         missing = [folder]
