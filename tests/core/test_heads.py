@@ -72,6 +72,6 @@ def test_a_line_that_a_crash_cut_off_hides_no_other(tmp_path: Path) -> None:
 def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     note_head(tmp_path / "home", "a" * 32, a_head(1))
 
-    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "home").rglob("*") if path.is_file()}
+    modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in (tmp_path / "home").rglob("*")}
 
-    assert modes == {0o600}
+    assert modes == {(True, 0o700), (False, 0o600)}

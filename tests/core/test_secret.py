@@ -146,7 +146,7 @@ def test_one_that_is_not_there_is_named(name: str) -> None:
         Secret(name).reveal()
 
 
-@pytest.mark.parametrize("name", ["", "file:", "hunter2!", "a value", "a=b"])
+@pytest.mark.parametrize("name", ["", "file:", "file:/hunter2\0", "hunter2!", "a value", "a=b"])
 def test_what_is_no_name_may_be_a_value_and_is_not_repeated(name: str) -> None:
     with pytest.raises(SecretError) as caught:
         Secret(name)

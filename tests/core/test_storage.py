@@ -115,6 +115,24 @@ def test_a_walk_follows_no_links(tmp_path: Path) -> None:
     assert [entry.key for entry in storage.walk()] == ["a/one"]
 
 
+def test_a_record_is_on_the_disk_with_its_name_and_with_the_folders_that_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, list[tuple[int, bool]]()
+    record = tmp_path / "results" / "runs" / "key"
+
+    def watched(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, record.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    _put(open_storage(tmp_path / "results"), "runs/key")
+
+    folders = [each.stat().st_ino for each in (tmp_path, tmp_path / "results", record, record.parent)]
+    # Each new folder's name, the bytes, and then the name of the file.
+    assert synced == list(zip(folders, (False, False, False, True), strict=True))
+
+
 LARGE = bytes(_local_storage._AHEAD)
 
 
