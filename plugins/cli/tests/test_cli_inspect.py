@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -193,12 +192,6 @@ def test_a_run_whose_process_died_is_running_as_far_as_anybody_knows(terminal: T
     (run,) = terminal.call("runs").lines[1:]
     assert run.split()[1:3] == ["dies", "Running"]
     assert "1 Running, 1 Success, last heard of " in run
-
-
-def test_whoever_shows_a_run_in_a_program_of_theirs_keeps_the_collector(lived: Terminal) -> None:
-    assert lived.call("show", "last").code == 0
-
-    assert gc.isenabled()
 
 
 def test_a_backend_that_keeps_nothing_is_named_rather_than_looked_into(lived: Terminal) -> None:

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -37,7 +35,7 @@ def show(run: str, *, as_json: bool, with_traceback: bool) -> None:
     Raises:
         SystemExit: not all of it is as it was sent; the rest is printed.
     """
-    with _uncollected(), open_record() as (project, backend):
+    with open_record() as (project, backend):
         history = read_history(project, backend, find_run(project, backend, run))
         keys = foreign_keys(project, history.unopened) if history.unopened else {}
     if as_json:
@@ -47,18 +45,6 @@ def show(run: str, *, as_json: bool, with_traceback: bool) -> None:
     _complain(history, keys)
     if not history.is_whole:
         raise SystemExit(FAILED)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let nobody look for cycles, of which nothing here makes many: that would take a tenth of a command's time."""
-    is_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if is_enabled:
-            gc.enable()
 
 
 def _print(history: History, output: Output, *, with_traceback: bool) -> None:
