@@ -494,6 +494,26 @@ def test_a_folder_with_a_space_can_be_opened_again_by_its_url(tmp_path: Path) ->
     assert _store(store.url, Literal()).read("key").result == [1]
 
 
+def test_another_spelling_of_the_first_line_is_refused(store: ResultStore, serializer: Literal) -> None:
+    store.write("value", "key")
+    path = _file(store, "key")
+    source = io.BytesIO(path.read_bytes())
+    header, line = _record.read_header(source, "there")
+    payload, sizes = source.read()[: -_record._TRAILER_SIZE], path.read_bytes()[-_record._TRAILER_SIZE :][:16]
+
+    def record(spelled: bytes) -> bytes:
+        hasher = _record._hasher(KEYRING, header, _record.bound_to("key"), spelled)
+        hasher.update(payload + sizes)
+        return spelled + payload + sizes + hasher.digest()
+
+    assert record(line) == path.read_bytes()
+    path.write_bytes(record(line.replace(b"{", b"{ ", 1)))
+
+    with pytest.raises(DamagedError):
+        store.read("key")
+    assert serializer.loaded == 0
+
+
 def test_a_record_of_another_size_is_refused_before_it_is_read(store: ResultStore) -> None:
     receipt = store.write("value", "key")
     with _file(store, "key").open("ab") as file:

@@ -58,7 +58,7 @@ class Note:
             noted = _Noted(boot_id(), _number(self._descriptor), tuple(leases))
             # All at once: one that is killed meanwhile leaves what was there, or this. What is behind it is not read.
             os.pwrite(self._descriptor, msgspec.json.encode(noted) + _END, 0)
-        except OSError:
+        except Exception:  # a lease is whatever a backend, a plugin, calls one: then only time frees it
             self._is_off = True
 
     def _locked(self) -> int:

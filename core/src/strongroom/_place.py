@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from strongroom._storage_errors import as_storage_error
 from strongroom.errors import NotSupportedError, SettingsError, StrongroomError
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def _in_universal_path(where: object) -> Place | None:
         raise
     # To ask it for its file system is to connect, with any error that the library of that has.
     except Exception as exc:
+        from strongroom._storage_errors import as_storage_error  # brings sockets, and few programs have such paths
+
         raise as_storage_error(exc, f"a {type(where).__name__}") from exc
     return None
 

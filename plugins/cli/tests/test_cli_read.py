@@ -108,6 +108,18 @@ def test_a_changed_result_is_not_handed_out(terminal: Terminal, tmp_path: Path) 
     assert not (tmp_path / "file").exists()
 
 
+def test_a_result_that_somebody_made_larger_than_memory_is_not_read(terminal: Terminal) -> None:
+    terminal.call("run", "flows.py:good")
+    (path,) = (path for path in terminal.home.glob("results/runs/*/*") if b"mine" in path.read_bytes())
+    with path.open("ab") as file:
+        file.truncate(1 << 42)
+
+    done = terminal.call("read", "last", "own_format", "--raw")
+
+    assert done.code == 1
+    assert "is damaged or was changed" in done.err
+
+
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

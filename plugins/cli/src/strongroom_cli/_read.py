@@ -97,8 +97,11 @@ def _record(project: Project, kept: KeptResult) -> ResultRecord | None:
     """The record that *kept* leads to, authenticated; None if another handler keeps the result."""
     if kept.handler != "stored" or not isinstance(kept.reference, Mapping):
         return None
-    store = project.store(str(kept.reference["storage"]))
-    return store.read(str(kept.reference["key"]), object_=str(kept.reference["object"]))
+    told = kept.reference
+    # Of its size, too: what somebody has put there may be larger than memory.
+    return project.store(str(told["storage"])).read(
+        str(told["key"]), object_=str(told["object"]), size=int(str(told["size"]))
+    )
 
 
 def _value(project: Project, document: StateDocument, kept: KeptResult, way_out: str) -> object:
