@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from strongroom import Flow, task
 from strongroom._handlers import ConstantHandler, JSONHandler, StoredHandler
+from strongroom._memory_backend import MemoryBackend
 from strongroom._plugins import Plugins
 from strongroom.abc import JSONValue, ResultHandler, Slot
-from strongroom.errors import DamagedError, HandlerError, NotFoundError, NotSupportedError
+from strongroom.errors import DamagedError, DefinitionError, HandlerError, NotFoundError, NotSupportedError
 from strongroom.keyring import Key, Keyring
 from strongroom.results import NoResult, Result, ResultStore
 from strongroom.testing import ResultHandlerTests
@@ -199,3 +201,16 @@ def test_what_was_never_kept_is_not_deleted() -> None:
         Result(1).delete()
     with pytest.raises(HandlerError, match="could not delete"):
         NoResult.delete()
+
+
+@pytest.mark.parametrize("asked", [{"result_serializer": "literal"}, {"result_storage": "there"}])
+@pytest.mark.parametrize("handler", [ConstantHandler(1), "json"], ids=lambda handler: str(handler)[:4])
+def test_what_the_handler_of_a_task_does_not_take_is_refused_before_the_run(
+    asked: dict[str, str], handler: ResultHandler | str
+) -> None:
+    (name,) = asked
+    with Flow("f") as flow:
+        task(lambda: 1, name="t", result_handler=handler, **asked)()  # type: ignore[call-overload]
+
+    with pytest.raises(DefinitionError, match=rf"'t' has a {name}, which its result handler '\w+' does not take"):
+        flow.run(backend=MemoryBackend())

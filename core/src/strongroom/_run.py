@@ -91,8 +91,17 @@ class Run:
         if chosen is None or chosen == StoredHandler.id:
             if task.result_storage is not None or task.result_serializer is not None:
                 self.stored(task, task.result_storage or self.keeping.result_storage)
-        elif isinstance(chosen, str):
+            return
+        if isinstance(chosen, str):
             self.project.handler(chosen)
+        for name in ("result_serializer", "result_storage", "result_storage_key"):
+            # A cache has a place and a serializer of its own.
+            if getattr(task, name) is not None and not task.is_cached:
+                id_ = chosen if isinstance(chosen, str) else chosen.id
+                raise DefinitionError(
+                    f"the task {task.slug!r} has a {name}, which its result handler {id_!r} does not take; leave one "
+                    "of them out, or give the task result_handler='stored'"
+                )
 
     def _check_cache(self, task: Task, handler: ResultHandler | str | None) -> None:
         """Complain if *task* keeps its results where a cache cannot find them."""
