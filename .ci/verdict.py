@@ -32,7 +32,7 @@ def main(folder: str, *environments: str) -> int:
     reports: dict[str, dict[str, object]] = {}
     for file in sorted(Path(folder).glob("*.json")):
         reports |= json.loads(file.read_text())["testenvs"]
-    if environments[0] == "--untested":
+    if environments[:1] == ("--untested",):
         print(*(name for name in environments[1:] if not reports.get(name, {}).get("test")), sep="\n", end="")
         return 0
     complaints = {name: complaint(reports.get(name)) for name in environments}
