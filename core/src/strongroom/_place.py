@@ -155,7 +155,11 @@ def _checked(url: str) -> str:
 
 def _is_filesystem(thing: object) -> bool:
     # By name: fsspec is slow to import, and whoever has such an object has imported it.
-    return any(kind.__name__ == "AbstractFileSystem" for kind in type(thing).__mro__)
+    return _is_a(thing, "AbstractFileSystem")
+
+
+def _is_a(thing: object, name: str) -> bool:
+    return any(kind.__name__ == name for kind in type(thing).__mro__)
 
 
 def _in_universal_path(where: object) -> Place | None:
@@ -182,7 +186,7 @@ def _in_filesystem(filesystem: Any, root: str) -> Place:  # noqa: ANN401
     root = filesystem._strip_protocol(root)  # noqa: SLF001  # what fsspec's own functions call, too
     if set(kinds) & LOCAL:
         return Place(root)
-    if any(kind.__name__ == "CachingFileSystem" for kind in type(filesystem).__mro__):
+    if _is_a(filesystem, "CachingFileSystem"):
         # Its own name does not lead back to what it holds copies of.
         raise SettingsError("a storage is one file system; one that keeps copies of another is not used")
     if any(part in {".", ".."} for part in root.split("/")):

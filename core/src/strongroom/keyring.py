@@ -172,7 +172,7 @@ class Keyring:
         Raises:
             SealError: that key is not here.
         """
-        return (self._keys.get(key_id) or self._find(key_id)).subkey(purpose)
+        return self._find(key_id).subkey(purpose)
 
     def _find(self, key_id: str) -> Key:
         key = self._keys.get(key_id)
