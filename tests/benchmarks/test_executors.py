@@ -12,7 +12,9 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from strongroom import Executor, Flow, SyncExecutor, ThreadExecutor, task
+from strongroom import Executor, SyncExecutor, ThreadExecutor
+
+from .test_flow_run import add, fan_out, one
 
 pytestmark = pytest.mark.benchmark(group="executors: 1,000 trivial tasks")
 
@@ -20,21 +22,8 @@ SIZE = 1_000
 ROUNDS = 3
 
 
-@task
-def one() -> int:
-    return 1
-
-
-@task
-def add(x: int) -> int:
-    return x + 1
-
-
 def with_executor(make: Callable[[], Executor], size: int) -> Callable[[], object]:
-    with Flow("fan-out") as flow:
-        first = one()
-        for _ in range(size - 1):
-            add(first)
+    flow = fan_out(size)
     return lambda: flow.run(executor=make())
 
 

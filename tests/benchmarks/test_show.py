@@ -6,18 +6,13 @@ What is judged is the processor's time over what such a run cannot do without to
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from strongroom import Flow, task
-
-from . import floor
+from . import floor, programs
+from .test_flow_run import fan_out
 
 pytestmark = pytest.mark.benchmark(group="showing a run")
 
@@ -27,35 +22,16 @@ ROUNDS = 3
 MOST = 6.0
 
 
-@task
-def one() -> int:
-    return 1
-
-
-@task
-def add(x: int) -> int:
-    return x + 1
-
-
 @pytest.fixture
 def run_of_many() -> None:
-    with Flow("many") as flow:
-        first = one()
-        for _ in range(TASKS - 1):
-            add(first)
-    assert flow.run().is_successful()
+    assert fan_out(TASKS).run().is_successful()
 
 
 def show() -> float:
     """Show the run; returns the seconds that the processor took for it."""
-    # As it is installed: with its bytecode, which the variable would keep from being written.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "strongroom_cli", "show", "last"]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    taken, shown = programs.run(["-m", "strongroom_cli", "show", "last"])
     assert len(shown.splitlines()) > TASKS
-    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+    return taken
 
 
 @pytest.mark.usefixtures("run_of_many")

@@ -7,13 +7,10 @@ machine.
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-import sys
-
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from . import programs
 
 pytestmark = pytest.mark.benchmark(group="start")
 
@@ -23,12 +20,7 @@ ALONE = ["-c", "pass"]
 
 def start(command: list[str]) -> float:
     """Run a command; returns the seconds that the processor took for it."""
-    # As it is installed: with its bytecode, which the variable would keep from being written.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *command], check=True, capture_output=True, env=environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return programs.run(command)[0]
 
 
 @pytest.mark.parametrize(
