@@ -129,6 +129,16 @@ def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project
     assert found.opaque
 
 
+def run_keeping_with(handler: str | ResultHandler) -> None:
+    @task(persist_result=True, result_handler=handler)
+    def kept() -> int:
+        return 1
+
+    with Flow("flow") as flow:
+        kept()
+    flow.run()
+
+
 @pytest.mark.parametrize(
     "handler",
     [
@@ -140,13 +150,7 @@ def test_results_that_a_plugin_keeps_in_its_own_way_hold_their_whole_run(project
 def test_what_lies_behind_a_handler_that_wraps_another_one_is_told_from_garbage(
     project: Project, handler: str | ResultHandler
 ) -> None:
-    @task(persist_result=True, result_handler=handler)
-    def kept() -> int:
-        return 1
-
-    with Flow("flow") as flow:
-        kept()
-    flow.run()
+    run_keeping_with(handler)
     in_use = set(keys(project))
     (found,) = references(project)
     unused = project.store().key_for(Slot(found.run_id, "kept-1"))
@@ -181,13 +185,7 @@ class Broken(Endless):
 def test_a_handler_that_cannot_tell_what_it_wraps_holds_its_whole_run(
     project: Project, handler: ResultHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @task(persist_result=True, result_handler=handler)
-    def kept() -> int:
-        return 1
-
-    with Flow("flow") as flow:
-        kept()
-    flow.run()
+    run_keeping_with(handler)
     monkeypatch.setattr(Project, "reader", lambda *_: handler)
 
     (found,) = references(project)

@@ -88,14 +88,20 @@ class Called:
         self.out, self.err = (stream.buffer.getvalue().decode(errors="replace") for stream in (out, err))  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
-    """Two true records of one flow, with sealed logs."""
-    monkeypatch.setenv("STRONGROOM_EGRESS_LOGS", "seal")
+def written_flow() -> Flow:
+    """The flow that the commands are given, of which there is a file now."""
     Path("lied_to.py").write_text(FLOW)
     names: dict[str, Any] = {"__name__": "flow"}
     exec(compile(FLOW, "lied_to.py", "exec"), names)
     flow: Flow = names["flow"]
+    return flow
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """Two true records of one flow, with sealed logs."""
+    monkeypatch.setenv("STRONGROOM_EGRESS_LOGS", "seal")
+    flow = written_flow()
     backend = MemoryBackend()
     for _ in range(2):
         flow.run(backend=backend)

@@ -16,11 +16,9 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from strongroom import Flow, _leases
 from strongroom.project import Project
 
-from .test_hostile_commands import FLOW
-from .test_hostile_rows import assert_each_command_ends
+from .test_hostile_rows import assert_each_command_ends, run_twice
 
 ROUNDS = 60 if os.environ.get("STRONGROOM_TEST_LONG") else 3
 MOST, SMALL = 2**63 - 1, 2**31 - 1
@@ -41,13 +39,7 @@ def database(
 ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """The owner's way into the record of two runs that have ended. No command waits long for anybody."""
     monkeypatch.setenv("STRONGROOM_BACKEND_URL", postgresql_url)
-    Path("lied_to.py").write_text(FLOW)
-    names: dict[str, Any] = {"__name__": "flow"}
-    exec(compile(FLOW, "lied_to.py", "exec"), names)
-    flow: Flow = names["flow"]
-    for _ in range(2):
-        flow.run()
-    monkeypatch.setattr(_leases.open_leases, "__kwdefaults__", {"seconds": 0.3})
+    run_twice(monkeypatch)
     with psycopg.connect(postgresql_url, autocommit=True) as connection:
         connection.execute("SET search_path TO strongroom")
         yield connection

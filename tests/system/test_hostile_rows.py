@@ -14,15 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from strongroom import Flow, _leases
+from strongroom import _leases
 from strongroom.project import Project
 
 from .test_hostile_answers import assert_told_in_a_line
-from .test_hostile_commands import FLOW, Called
+from .test_hostile_commands import Called, written_flow
 
 ROUNDS = 60 if os.environ.get("STRONGROOM_TEST_LONG") else 3
 COMMANDS = [
@@ -40,16 +39,18 @@ CELLS = [
 FOR_EVER = 2**63 - 1
 
 
-@pytest.fixture
-def database(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
-    """The database of a home with two runs that have ended. No command waits long for whoever is said to be alive."""
-    Path("lied_to.py").write_text(FLOW)
-    names: dict[str, Any] = {"__name__": "flow"}
-    exec(compile(FLOW, "lied_to.py", "exec"), names)
-    flow: Flow = names["flow"]
+def run_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave two runs that have ended, and let no command wait long for whoever is said to be alive."""
+    flow = written_flow()
     for _ in range(2):
         flow.run()
     monkeypatch.setattr(_leases.open_leases, "__kwdefaults__", {"seconds": 0.3})
+
+
+@pytest.fixture
+def database(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """The database of a home with two runs that have ended. No command waits long for whoever is said to be alive."""
+    run_twice(monkeypatch)
     with closing(sqlite3.connect(isolated / "strongroom.db", isolation_level=None)) as connection:
         yield connection
 
