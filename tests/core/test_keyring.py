@@ -187,6 +187,21 @@ def test_a_folder_in_the_place_of_a_keyring_is_named(path: Path) -> None:
         KeyFile(path).load()
 
 
+@pytest.mark.parametrize("left", ["heads.d/12", "logs/1.jsonl", "outbox/box/00000000", "results/runs/1"])
+def test_a_keyring_that_others_need_is_not_replaced_by_a_new_one(path: Path, left: str) -> None:
+    Keyring.open_or_create(path)
+    (path.parent / left).parent.mkdir(parents=True)
+    (path.parent / left).touch()
+    path.rename(path.with_name("aside"))
+
+    with pytest.raises(KeyringError, match="is gone, and what lies beside it"):
+        Keyring.open_or_create(path)
+
+    assert not path.exists()
+    path.with_name("aside").rename(path)
+    Keyring.open_or_create(path)
+
+
 def test_what_stands_in_the_way_of_a_keyring_is_named(path: Path) -> None:
     with pytest.raises(KeyringError, match="cannot be changed: No such file"):
         KeyFile(path).add()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyFile"]
 
+_LEFT = ("heads.d", "logs", "outbox")
+
 
 @dataclass(frozen=True)
 class KeyFile(KeySource):
@@ -60,9 +62,24 @@ class KeyFile(KeySource):
             # A new one would be of no use: it could open nothing.
             raise KeyringError(f"{self._what} is gone; restore it from a backup") from None
 
+    @property
+    def is_missed(self) -> bool:
+        """True if it is not there, although a run has left something beside it, which it does only with keys."""
+        home = self.path.parent
+        was_used = any((home / name).exists() for name in _LEFT) or any((home / "results").glob("*/*"))
+        # In this order: another process may make the keyring just now, and then leave something.
+        return was_used and not self.path.exists()
+
     def create(self) -> None:
-        if not self.path.exists():
-            self._write(*self.first(), replace=False)
+        if self.path.exists():
+            return
+        if self.is_missed:
+            # Once the right one is back, what was sealed with a new one could not be opened any more.
+            raise KeyringError(
+                f"{self._what} is gone, and what lies beside it cannot be read without it; restore it from a backup, "
+                "or choose another home"
+            )
+        self._write(*self.first(), replace=False)
 
     def stamp(self) -> object:
         try:

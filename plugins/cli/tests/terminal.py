@@ -22,6 +22,7 @@ from typing import IO
 
 import pytest
 
+from strongroom.keyring import Keyring
 from strongroom_cli import main
 
 __all__ = ["Done", "Terminal"]
@@ -63,6 +64,11 @@ class Terminal:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STRONGROOM_", "COLUMNS"))}
         kept = {name: value for name, value in kept.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
         return {**kept, "STRONGROOM_HOME": str(self.home), "HOME": str(self.folder), "TERM": "xterm-256color", **more}
+
+    def replace_keyring(self) -> None:
+        """Put a keyring in the place of the project's that opens nothing of what it has kept."""
+        Keyring.open_or_create(self.folder / "other.toml")
+        (self.folder / "other.toml").replace(self.home / "keyring.toml")
 
     def run(self, *arguments: str, **environment: str) -> Done:
         """Run the command with pipes."""

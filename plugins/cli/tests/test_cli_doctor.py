@@ -250,6 +250,18 @@ def test_a_home_that_others_see_into_is_said(copy_of_lived: Terminal, mode: int,
     assert says in found["home"][1]
 
 
+@pytest.mark.parametrize("left", ["heads.d", "heads.d/*", "outbox"])
+def test_whatever_a_run_left_open_to_others_is_said(copy_of_lived: Terminal, left: str) -> None:
+    copy_of_lived.home.chmod(0o755)
+    place = next(copy_of_lived.home.glob(left))
+    place.chmod(0o755)
+
+    found = told(copy_of_lived.call("doctor", "--json"))
+
+    assert found["home"][0] == "failed"
+    assert f"others may read {place}" in found["home"][1]
+
+
 def test_a_home_where_there_is_a_file_is_said(terminal: Terminal) -> None:
     terminal.home.write_text("")
 

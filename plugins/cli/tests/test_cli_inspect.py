@@ -215,9 +215,28 @@ def test_a_list_that_is_cut_off_by_its_reader_ends_quietly(lived: Terminal, argu
 
 
 def test_another_key_opens_nothing(copy_of_lived: Terminal) -> None:
-    (copy_of_lived.home / "keyring.toml").unlink()
+    copy_of_lived.replace_keyring()
 
     done = copy_of_lived.call("show", "last")
 
     assert done.code == 1
     assert done.err.count("does not open") == 8
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["runs"], ["show", "last"], ["verify", "last"], ["read", "last", "good"], ["run", "flows.py:good"]),
+        *(["store", "ls"], ["store", "verify"], ["store", "gc"], ["keys", "show"], ["keys", "rotate"]),
+    ],
+    ids=" ".join,
+)
+def test_a_keyring_that_is_gone_is_said_and_no_other_one_is_made(copy_of_lived: Terminal, command: list[str]) -> None:
+    (copy_of_lived.home / "keyring.toml").unlink()
+
+    done = copy_of_lived.call(*command)
+
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert "is gone, and what lies beside it cannot be read without it; restore it from a backup" in done.err
+    assert not (copy_of_lived.home / "keyring.toml").exists()

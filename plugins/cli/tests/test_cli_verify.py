@@ -74,9 +74,9 @@ def test_what_is_broken_is_named_for_programs(copy_of_lived: Terminal) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
-def test_a_keyring_that_is_not_there_is_missed_by_the_id_of_its_key(copy_of_lived: Terminal, command: str) -> None:
+def test_a_keyring_that_was_replaced_is_missed_by_the_id_of_its_key(copy_of_lived: Terminal, command: str) -> None:
     key = json.loads(copy_of_lived.call("keys", "show", "--json").out)["keys"][0]["id"]
-    (copy_of_lived.home / "keyring.toml").unlink()
+    copy_of_lived.replace_keyring()
 
     done = copy_of_lived.call(command, "last")
 

@@ -98,6 +98,7 @@ def test_keys_that_a_project_has_already_are_taken_over(
     before = KeyFile(isolated / "keyring.toml")
     before.create()
     before.promote(before.add())
+    (isolated / "logs").mkdir()  # of a run that there was
     sealed = Keyring.from_source(before).seal(b"message", b"")
 
     keyring = Project.open().keyring
@@ -106,7 +107,11 @@ def test_keys_that_a_project_has_already_are_taken_over(
     assert keyring.ids == Keyring.from_source(before).ids
     assert "delete the former" in caplog.text
     before.path.unlink()
-    assert KMSKeys(path, Project.open().settings.keys.url).load().primary == keyring.primary
+    wrapped = KMSKeys(path, Project.open().settings.keys.url)
+    assert wrapped.load().primary == keyring.primary
+    path.unlink()
+    with pytest.raises(KeyringError, match="is gone, and what lies beside it"):
+        wrapped.create()
 
 
 def test_what_was_wrapped_for_one_key_does_not_pass_for_another(path: Path, name: str) -> None:

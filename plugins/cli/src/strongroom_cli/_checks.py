@@ -122,18 +122,23 @@ def _open_to_others(home: Path, mode: int) -> str:
 
 
 def _private_files(home: Path) -> Iterator[Path]:
-    for pattern in ("keyring*.toml", "strongroom.db*", "heads", "logs", "logs/*", "outbox", "outbox/*", "outbox/*/*"):
+    for pattern in (
+        "keyring*.toml",
+        "strongroom.db*",
+        "heads.d",
+        "heads.d/*",
+        "logs",
+        "logs/*",
+        "outbox",
+        "outbox/*",
+        "outbox/*/*",
+    ):
         yield from (path for path in home.glob(pattern) if not path.is_symlink())
 
 
 def _keys(project: Project) -> tuple[_State, str]:
     source = project.key_source
-    if isinstance(source, KeyFile) and not source.path.exists():
-        if _was_used(project.home):
-            return (
-                "failed",
-                f"{source.path} is gone, and what was kept cannot be read without it; restore it from a backup",
-            )
+    if isinstance(source, KeyFile) and not source.path.exists() and not source.is_missed:
         return "ok", "there are none yet; the first run makes them"
     keyring = project.keyring
     message, context = secrets.token_bytes(32), bind("doctor")
@@ -143,11 +148,6 @@ def _keys(project: Project) -> tuple[_State, str]:
     count = len(keyring.ids)
     whence = "" if source.id == KeyFile.id else f" from {source.place}"
     return "ok", f"{count} key{'s' * (count > 1)}{whence}; {keyring.primary} seals, and opens what it sealed"
-
-
-def _was_used(home: Path) -> bool:
-    """True if a run has left something in *home*, which it does only with keys."""
-    return (home / "heads").exists() or (home / "logs").exists() or any((home / "results").glob("*/*"))
 
 
 def _plugins(project: Project) -> tuple[_State, str]:

@@ -52,8 +52,12 @@ class KMSKeys(KeyFile):
     def place(self) -> str:
         return f"kms {self.name}, wrapped in {self.path}"
 
+    @property
+    def is_missed(self) -> bool:
+        return super().is_missed and not self._unwrapped.path.exists()
+
     def first(self) -> tuple[str, Mapping[str, Mapping[str, object]]]:
-        unwrapped = KeyFile(self.path.with_name(KEYRING_FILE))
+        unwrapped = self._unwrapped
         if not unwrapped.path.exists():
             return super().first()
         # Without them nothing that the project has kept so far could be read.
@@ -75,6 +79,10 @@ class KMSKeys(KeyFile):
         if set(entry) - {"created"} != {"wrapped"}:
             raise ValueError
         return decrypt(self.name, base64.b64decode(str(entry["wrapped"]), validate=True), _context(key_id))
+
+    @property
+    def _unwrapped(self) -> KeyFile:
+        return KeyFile(self.path.with_name(KEYRING_FILE))
 
     def _wrapped(self, key: Key) -> Mapping[str, object]:
         wrapped = encrypt(self.name, key.secret, _context(key.id))
