@@ -6,6 +6,7 @@ from __future__ import annotations
 import traceback
 
 from strongroom.documents import ErrorInfo, Frame
+from strongroom.errors import RecordedError
 
 __all__ = ["error_info"]
 
@@ -20,7 +21,7 @@ def error_info(error: BaseException, depth: int = 0) -> ErrorInfo:
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     deeper = depth + 1 < _MAX_DEPTH
     return ErrorInfo(
-        kind=f"{type(error).__module__}.{type(error).__qualname__}",
+        kind=error.kind if isinstance(error, RecordedError) else f"{type(error).__module__}.{type(error).__qualname__}",
         message=_text(error),
         frames=_frames(error),
         notes=_notes(error),

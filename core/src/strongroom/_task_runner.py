@@ -334,7 +334,11 @@ class TaskRunner:
         if not state.is_failed() or isinstance(state, TriggerFailed) or self._run_count > self._task.max_retries:
             return False
         error = state._result.value if state._result.in_memory else None  # noqa: SLF001
-        return not isinstance(error, BaseException) or isinstance(error, self._task.retry_on)
+        if not isinstance(error, BaseException) or isinstance(error, self._task.retry_on):
+            return True
+        # One that could not leave its process is no other failure for that.
+        names = {f"{kind.__module__}.{kind.__qualname__}" for kind in self._task.retry_on}
+        return isinstance(error, RecordedError) and not names.isdisjoint(error.kinds)
 
     def _retrying(self, state: State) -> State:
         try:

@@ -305,7 +305,11 @@ class Executor(ABC):
 
     @abstractmethod
     def __enter__(self) -> Self:
-        """Get ready; `submit` works from here to `__exit__`."""
+        """Get ready; `submit` works from here to `__exit__`.
+
+        Raises:
+            RuntimeError: the executor is open already: each run has one of its own.
+        """
 
     @abstractmethod
     def __exit__(

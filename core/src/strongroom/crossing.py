@@ -44,12 +44,23 @@ def reduce_error(error: BaseException) -> tuple[object, ...]:
 
 
 def as_recorded(error: BaseException) -> RecordedError:
-    """What stands for an exception that cannot be pickled: its class by name, and its message."""
+    """What stands for an exception that cannot be pickled: its class by name, and its message.
+
+    It has the chain and the traceback of *error* and, if they are texts, its notes.
+    """
     try:
         message = str(error)
     except Exception as exc:  # the exception is the user's class, and its __str__ may raise anything
         message = f"<its text could not be made: {type(exc).__name__}>"
-    return RecordedError(f"{type(error).__module__}.{type(error).__qualname__}", message)
+    kind, *others = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
+    recorded = RecordedError(kind, message, (kind, *others))
+    recorded.__cause__, recorded.__context__ = error.__cause__, error.__context__
+    recorded.__suppress_context__ = error.__suppress_context__
+    notes = getattr(error, "__notes__", ())
+    for note in notes if isinstance(notes, (list, tuple)) else ():
+        if isinstance(note, str):
+            recorded.add_note(note)
+    return recorded.with_traceback(error.__traceback__)
 
 
 def _constructor(error: BaseException) -> tuple[Callable[..., object], tuple[object, ...]]:

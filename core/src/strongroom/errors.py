@@ -350,13 +350,14 @@ class NotResumableError(BackendError):
 class RecordedError(StrongroomError):
     """Stands for an exception that is not at hand: its class by name, and its message.
 
-    It is that of a task that failed before its run was resumed, or one that could not leave another process.
+    It failed a task before its run was resumed, or could not leave another process: then `kinds` names its bases, too.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, kinds: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
+        self.kinds = kinds
 
 
 class ExecutorError(StrongroomError):

@@ -24,6 +24,7 @@ __all__ = [
     "StubbornError",
     "TwoPartError",
     "add",
+    "be_stubborn",
     "die",
     "flow_of",
     "functions",
@@ -44,7 +45,7 @@ class TwoPartError(Exception):
         self.code = code
 
 
-class StubbornError(Exception):
+class StubbornError(OSError):
     """One that cannot be pickled at all."""
 
     def __init__(self) -> None:
@@ -90,6 +91,16 @@ def raise_chain() -> None:
         raise LookupError("the first")
     except LookupError as exc:
         error = TwoPartError(7, "the second")
+        error.add_note("a note")
+        raise error from exc
+
+
+@task
+def be_stubborn() -> None:
+    try:
+        raise LookupError("the first")
+    except LookupError as exc:
+        error = StubbornError()
         error.add_note("a note")
         raise error from exc
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,19 +16,14 @@ from strongroom._function_task import task
 from strongroom._inputs import Parameter, unmapped
 from strongroom.abc import Executor
 from strongroom.context import context
-from strongroom.errors import RecordedError, TaskTimeoutError, TransferError, WorkerDiedError
+from strongroom.errors import TaskTimeoutError
 from strongroom.signals import FAIL, LOOP, PAUSE, RETRY, SKIP, SUCCESS
 from strongroom.states import Failed, Paused, Running, Skipped, State, Success, TimedOut
+from strongroom.testing._executor_failures import ExecutorFailureTests
 from strongroom.testing._executor_tasks import (
     Literal,
-    StubbornError,
-    TwoPartError,
     add,
-    die,
-    flow_of,
-    functions,
     leave_a_trace,
-    look_at,
     process_id,
     raise_chain,
 )
@@ -45,27 +39,11 @@ _PATIENCE = 60.0
 _BIG = 8 << 20
 
 
-class ExecutorTests:
+class ExecutorTests(ExecutorFailureTests):
     """What every executor does. Subclass it and give the fixture `executor`: one that is not open, new to each test.
 
     What the tests about processes and their deaths need, only an executor with ``crosses_processes`` has.
     """
-
-    def run(self, executor: Executor, made: Task, **inputs: object) -> State:
-        """The state of one task that was run with *inputs*."""
-        flow, added = flow_of(made, **inputs)
-        states = flow.run(executor=executor).result
-        assert isinstance(states, dict)
-        found = states[added]
-        assert isinstance(found, State)
-        return found
-
-    @pytest.fixture
-    def crossing(self, executor: Executor) -> Executor:
-        """The executor, if it crosses processes."""
-        if not executor.crosses_processes:
-            pytest.skip("this executor stays in the process")
-        return executor
 
     def test_what_is_returned_is_the_futures(self, executor: Executor) -> None:
         with executor:
@@ -90,6 +68,13 @@ class ExecutorTests:
             pass
         with pytest.raises(RuntimeError):
             executor.submit(divmod, 7, 2)
+
+    def test_one_that_is_open_is_for_nobody_else_and_stays_open(self, executor: Executor) -> None:
+        with executor:
+            with pytest.raises(RuntimeError, match="in use"):
+                executor.__enter__()
+
+            assert executor.submit(divmod, 7, 2).result(_PATIENCE) == (3, 1)
 
     def test_it_can_be_opened_again(self, executor: Executor) -> None:
         for _ in range(2):
@@ -190,62 +175,6 @@ class ExecutorTests:
         name, customer, parameters, run_count, run_id = state.result[looks].result  # type: ignore[index]
         assert (name, customer, parameters, run_count) == ("looks", "abc", {"n": 2}, 1)
         assert run_id == state.context["run_id"]
-
-    def test_an_exception_comes_with_its_chain_notes_and_traceback(self, executor: Executor) -> None:
-        state = self.run(executor, raise_chain)
-
-        error = state.result
-        assert isinstance(error, TwoPartError)
-        assert (str(error), error.code, error.__notes__) == ("7: the second", 7, ["a note"])
-        assert isinstance(error.__cause__, LookupError)
-        assert str(error.__cause__) == "the first"
-        assert "raise_chain" in functions(error)
-        assert state.message == "TwoPartError in the task"
-
-    def test_a_group_of_exceptions_comes_whole(self, executor: Executor) -> None:
-        @task
-        def fail() -> None:
-            raise ExceptionGroup("several", [TwoPartError(1, "one"), KeyError("two")])
-
-        error = self.run(executor, fail).result
-
-        assert isinstance(error, ExceptionGroup)
-        assert [str(each) for each in error.exceptions] == ["1: one", "'two'"]
-
-    def test_an_exception_that_cannot_leave_its_process_leaves_its_name_and_message(self, crossing: Executor) -> None:
-        @task
-        def fail() -> None:
-            raise StubbornError
-
-        state = self.run(crossing, fail)
-        assert state.message == "StubbornError in the task"
-        assert isinstance(error := state.result, RecordedError)
-        assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
-
-    def test_a_task_can_look_at_the_exception_of_another(self, executor: Executor) -> None:
-        with Flow("a flow") as flow:
-            looks = look_at(raise_chain())
-
-        assert flow.run(executor=executor).result[looks].result == "TwoPartError: 7: the second"  # type: ignore[index]
-
-    def test_a_task_that_exits_python_fails(self, executor: Executor) -> None:
-        @task
-        def leave() -> None:
-            raise SystemExit(3)
-
-        state = self.run(executor, leave)
-
-        assert isinstance(state, Failed)
-        assert isinstance(state.result, SystemExit)
-
-    def test_a_failed_task_is_tried_again(self, executor: Executor) -> None:
-        @task(max_retries=2, retry_on=TwoPartError)
-        def try_hard() -> int:
-            if context.task_run_count < 3:
-                raise TwoPartError(context.task_run_count, "once more")
-            return context.task_run_count
-
-        assert self.run(executor, try_hard).result == 3
 
     def test_a_task_that_takes_too_long_is_timed_out(self, executor: Executor, tmp_path: Path) -> None:
         slow = leave_a_trace.copy(timeout=0.05)
@@ -355,46 +284,3 @@ class ExecutorTests:
         state = self.run(executor, waits, folder=str(tmp_path), name="end", wait_for="now")
 
         assert state.is_successful()
-
-    @pytest.mark.parametrize(("how", "says"), [("exit", "exit code 3"), ("kill", "signal 9")])
-    def test_a_process_that_dies_fails_its_task_and_no_other(self, crossing: Executor, how: str, says: str) -> None:
-        with Flow("a flow") as flow:
-            dead = die(how)
-            others = [add(number) for number in range(20)]
-
-        states = flow.run(executor=crossing).result
-
-        state = states[dead]  # type: ignore[index]
-        assert isinstance(state, Failed)
-        assert isinstance(state.result, WorkerDiedError)
-        assert says in str(state.message)
-        assert [states[other].result for other in others] == list(range(1, 21))  # type: ignore[index]
-
-    def test_a_task_whose_process_died_is_tried_again(self, crossing: Executor, tmp_path: Path) -> None:
-        mark = tmp_path / "died"
-
-        @task(max_retries=1)
-        def die_once() -> str:
-            if not mark.exists():
-                mark.touch()
-                os._exit(1)
-            return "alive"
-
-        assert self.run(crossing, die_once).result == "alive"
-
-    def test_what_cannot_be_brought_back_fails_its_task(self, crossing: Executor) -> None:
-        @task
-        def lock() -> object:
-            return threading.Lock()
-
-        state = self.run(crossing, lock)
-
-        assert isinstance(state, Failed)
-        assert isinstance(state.result, TransferError)
-        assert "what the task returned cannot be brought to another process" in str(state.message)
-
-    def test_what_cannot_be_sent_there_fails_its_task(self, crossing: Executor) -> None:
-        state = self.run(crossing, look_at, x=threading.Lock())
-
-        assert isinstance(state, Failed)
-        assert isinstance(state.result, TransferError)

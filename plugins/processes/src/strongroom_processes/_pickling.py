@@ -70,7 +70,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
     def reducer_override(self, obj: object) -> object:
         if isinstance(obj, BaseException):
             # A signal stands for a state: without that it would not be the same.
-            return _reduce_inert(obj) if self._inert and not isinstance(obj, Signal) else reduce_error(obj)
+            return reduce_error(as_recorded(obj) if self._inert and not isinstance(obj, Signal) else obj)
         if not isinstance(obj, (types.FunctionType, type)):
             return super().reducer_override(obj)
         if self._definitions is None:
@@ -99,11 +99,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
 def _define(data: bytes) -> object:
     """The function or class that was pickled as *data*; the same one each time."""
     return loads(data)
-
-
-def _reduce_inert(error: BaseException) -> tuple[object, ...]:
-    recorded = as_recorded(error)
-    return type(recorded), (recorded.kind, recorded.message)
 
 
 def _travel_whole(name: str | None) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ProcessExecutor"]
 
 _CLOSED = "this executor is not open; use it in a `with` block"
+_IN_USE = "this executor is in use by another run; give each run one of its own"
 
 
 class ProcessExecutor(Executor):
@@ -48,6 +49,8 @@ class ProcessExecutor(Executor):
         self._definitions: Definitions = {}
 
     def __enter__(self) -> Self:
+        if self._threads is not None:
+            raise RuntimeError(_IN_USE)
         self._stopping = False
         self._definitions = {}
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="strongroom-process")
