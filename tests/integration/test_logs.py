@@ -172,32 +172,39 @@ def test_a_run_that_says_nothing_leaves_no_file(isolated: Path) -> None:
     assert not (isolated / "logs").exists()
 
 
-def test_the_rest_of_the_program_hears_what_it_heard_before(caplog: pytest.LogCaptureFixture) -> None:
+@EXECUTORS
+def test_the_rest_of_the_program_hears_what_it_heard_before(executor: str, caplog: pytest.LogCaptureFixture) -> None:
     before = (_tasks.level, _tasks.propagate, list(_tasks.handlers))
     with Flow("f") as f:
         talk(1)
 
-    f.run()
+    f.run(executor=executor)
 
     assert [record.getMessage() for record in caplog.records] == ["two 1"]
     with caplog.at_level(logging.INFO):
-        f.run()
+        f.run(executor=executor)
     assert [record.getMessage() for record in caplog.records] == ["two 1", "one 1", "two 1", "three"]
     assert (_tasks.level, _tasks.propagate, _tasks.handlers) == before
 
 
+@EXECUTORS
 def test_a_logger_with_a_level_of_its_own_keeps_it(
-    said: Callable[[State], list[LogLine]], caplog: pytest.LogCaptureFixture
+    executor: str, said: Callable[[State], list[LogLine]], caplog: pytest.LogCaptureFixture
 ) -> None:
+    @task(name="talk")
+    def whisper() -> None:
+        context.logger.debug("one")
+        context.logger.warning("two")
+
     with Flow("f") as f:
-        talk(1)
+        whisper()
 
     with caplog.at_level(logging.DEBUG, "strongroom.task.talk"):
-        assert len(said(f.run())) == 3
-    assert len(caplog.records) == 3
+        assert len(said(f.run(executor=executor))) == 2
+    assert len(caplog.records) == 2
     caplog.clear()
     with caplog.at_level(logging.ERROR, "strongroom.task"):
-        assert said(f.run()) == []
+        assert said(f.run(executor=executor)) == []
     assert caplog.records == []
 
 

@@ -8,13 +8,13 @@ record, stays with the run, so that states and state handlers know nothing of pr
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from strongroom._call import call
 from strongroom._interrupts import RunEnds
-from strongroom._logs import collecting, pass_on
+from strongroom._logs import Said, collecting, level_here, pass_on
 from strongroom._prints import call_logging_prints
 from strongroom.context import context
 from strongroom.errors import HandlerError, StrongroomError, TaskTimeoutError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from strongroom.abc import Executor, JSONValue, ResultHandler, Slot
-    from strongroom.documents import LogLine
 
 __all__ = ["Errand", "FailedErrandError", "send"]
 
@@ -48,7 +47,7 @@ class _Outcome:
     error: BaseException | None = None
     problem: str | None = None
     """Why *error* is none that the task raised."""
-    lines: tuple[LogLine, ...] = ()
+    said: tuple[Said, ...] = ()
     """What the task logged."""
 
 
@@ -61,6 +60,7 @@ class Errand:
         handler: what keeps the result there; None leaves that to the run.
         forgets: True if only the reference is to come back.
         log_stdout: True if what the task prints is to be logged.
+        log_level: from which level on somebody listens to what it logs.
     """
 
     function: Callable[..., object]
@@ -72,6 +72,7 @@ class Errand:
     slot: Slot
     forgets: bool
     log_stdout: bool
+    log_level: int = field(default_factory=level_here)
 
     def run(self) -> _Outcome:
         """Do it. What the task raises is in the outcome.
@@ -81,9 +82,9 @@ class Errand:
         """
         parameters = cast("Mapping[str, object]", self.keys["parameters"])
         keys = {**self.keys, "parameters": MappingProxyType(dict(parameters))}
-        with context.use(keys), collecting() as lines:
+        with context.use(keys), collecting(self.log_level) as said:
             outcome = self._do()
-        return replace(outcome, lines=tuple(lines)) if lines else outcome
+        return replace(outcome, said=tuple(said)) if said else outcome
 
     def _do(self) -> _Outcome:
         try:
@@ -132,7 +133,7 @@ def send(errand: Errand, executor: Executor, stopping: threading.Event) -> Resul
         message = str(exc) if isinstance(exc, StrongroomError) else f"{type(exc).__name__} in the executor"
         raise FailedErrandError(message, exc) from exc
     assert isinstance(outcome, _Outcome)  # noqa: S101  # what Errand.run returns
-    pass_on(outcome.lines)
+    pass_on(outcome.said)
     if outcome.problem is not None:
         assert outcome.error is not None  # noqa: S101  # the problem's
         raise FailedErrandError(outcome.problem, outcome.error)

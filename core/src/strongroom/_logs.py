@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
 
     from strongroom.documents import ErrorInfo
 
-__all__ = ["LogFile", "LogPost", "collecting", "filtered", "log_file", "pass_on", "reading", "writing"]
+__all__ = [
+    "LogFile",
+    "LogPost",
+    "Said",
+    "collecting",
+    "filtered",
+    "level_here",
+    "log_file",
+    "pass_on",
+    "reading",
+    "writing",
+]
 
 _log = logging.getLogger("strongroom")
 _tasks = logging.getLogger("strongroom.task")
@@ -38,7 +50,28 @@ _LONGEST = 64 << 10
 _MOST = 10_000
 _BATCH = 200
 
-_listener: ContextVar[Callable[[LogLine], None] | None] = ContextVar("strongroom_log", default=None)
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a task said to a logger in another process; its text has no values but those that the task put there."""
+
+    logger: str
+    level: int
+    text: str
+    created: float
+    file: str = ""
+    number: int = 0
+    function: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    hear: Callable[[logging.LogRecord], None]
+    is_alone: bool
+    """True if nobody else in this process is to hear of it."""
+
+
+_listener: ContextVar[_Listener | None] = ContextVar("strongroom_log", default=None)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(LogLine).decode
 
@@ -164,7 +197,13 @@ def filtered(write: Callable[[LogLine], None], mask: Callable[[str, str], str]) 
 @contextlib.contextmanager
 def writing(write: Callable[[LogLine], None]) -> Iterator[None]:
     """Hand what tasks say to *write*, in the threads that this one starts for them, too."""
-    token = _listener.set(write)
+    with _listening(_Listener(lambda record: write(_line(record)), is_alone=False)):
+        yield
+
+
+@contextlib.contextmanager
+def _listening(listener: _Listener) -> Iterator[None]:
+    token = _listener.set(listener)
     _tap.open()
     try:
         yield
@@ -174,31 +213,45 @@ def writing(write: Callable[[LogLine], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def collecting() -> Iterator[list[LogLine]]:
-    """Collect what a task says, in a process where nobody listens."""
-    lines: list[LogLine] = []
+def collecting(level: int) -> Iterator[list[Said]]:
+    """Collect what a task says from *level* on, in a process where nobody listens, to `pass_on` where the run is."""
+    said: list[Said] = []
     left_out = 0
 
-    def add(line: LogLine) -> None:
+    def add(record: logging.LogRecord) -> None:
         nonlocal left_out
-        if len(lines) < _MOST:
-            lines.append(line)
+        if len(said) < _MOST:
+            place = record.pathname, record.lineno, record.funcName
+            said.append(Said(record.name, record.levelno, _text(record), record.created, *place))
         else:
             left_out += 1
 
-    with writing(add):
+    with _listening(_Listener(add, is_alone=True)):
+        _tasks.setLevel(level)
         try:
-            yield lines
+            yield said
         finally:
             if left_out:
-                lines.append(_line("WARNING", f"{left_out} more lines were not kept"))
+                text = f"{left_out} more lines were not kept"
+                said.append(Said(_tasks.name, logging.WARNING, text, time.time()))
 
 
-def pass_on(lines: Iterable[LogLine]) -> None:
-    """Hand on what a task said elsewhere."""
-    if (write := _listener.get()) is not None:
-        for line in lines:
-            write(line)
+def level_here() -> int:
+    """From which level on the running task's logger lets anything through."""
+    return context.logger.getEffectiveLevel()
+
+
+def pass_on(said: Iterable[Said]) -> None:
+    """Say here, to whoever listens here, what the running task said elsewhere."""
+    for each in said:
+        logger = logging.getLogger(each.logger)
+        if logger.isEnabledFor(each.level):
+            place = each.file, each.number
+            # In the one way that programs can have a say in, such as to mask secrets.
+            make = logging.getLogRecordFactory()
+            record = make(each.logger, each.level, *place, each.text, (), None, each.function)
+            record.created, record.msecs = each.created, each.created % 1 * 1000
+            logger.handle(record)
 
 
 class _Tap(logging.Handler):
@@ -235,12 +288,14 @@ class _Tap(logging.Handler):
                 _tasks.setLevel(self._level)
 
     def emit(self, record: logging.LogRecord) -> None:
-        write = _listener.get()
-        if write is not None:
+        listener = _listener.get()
+        if listener is not None:
             try:
-                write(_line(record.levelname, _text(record), record.created))
+                listener.hear(record)
             except Exception:  # what is logged is the user's, and so is how it becomes a text
                 self.handleError(record)
+            if listener.is_alone:
+                return
         if self._propagated and record.levelno >= self._level_of(record.name) and _tasks.parent is not None:
             _tasks.parent.callHandlers(record)
 
@@ -257,24 +312,26 @@ class _Tap(logging.Handler):
 _tap = _Tap()
 
 
-def _line(level: str, text: str, created: float | None = None) -> LogLine:
-    if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
+def _line(record: logging.LogRecord) -> LogLine:
     index = context.get("map_index")
     return LogLine(
-        at=int((time.time() if created is None else created) * 1e6),
+        at=int(record.created * 1e6),
         task=cast("str", context.get("task_slug", "")),
         map_index=index if isinstance(index, int) else -1,
-        level=level,
-        # Names of files may hold bytes that are no text.
-        text=text.encode("utf-8", "backslashreplace").decode(),
+        level=record.levelname,
+        text=_text(record),
     )
 
 
 def _text(record: logging.LogRecord) -> str:
     text = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
-    return text if error is None else "\n".join((text, *_told(error_info(error))))
+    if error is not None:
+        text = "\n".join((text, *_told(error_info(error))))
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST} more characters)"
+    # Names of files may hold bytes that are no text.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _told(error: ErrorInfo) -> Iterator[str]:

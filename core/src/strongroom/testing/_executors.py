@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -273,6 +275,26 @@ class ExecutorTests(ExecutorFailureTests):
             return Success("never mind", result=0) if isinstance(new, Failed) else None
 
         assert self.run(executor, raise_chain.copy(state_handlers=[excuse])).is_successful()
+
+    def test_what_a_task_logs_is_heard_once_where_the_flow_is_run(
+        self, executor: Executor, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        @task(name="talks", log_stdout=True)
+        def talk() -> None:
+            sys.stdout.write("printed\n")
+            context.logger.warning("%s times", 2)
+
+        with caplog.at_level(logging.INFO):
+            self.run(executor, talk)
+
+        said = [(each.name, each.levelname, each.getMessage(), each.funcName) for each in caplog.records]
+        # What was printed has been said by nobody in particular.
+        assert [each[:3] for each in said] == [
+            ("strongroom.task.talks", "INFO", "printed"),
+            ("strongroom.task.talks", "WARNING", "2 times"),
+        ]
+        assert said[1][3] == "talk"
+        assert "2 times" not in "".join(capfd.readouterr())
 
     def test_a_task_is_recorded_as_running_while_it_runs(self, executor: Executor, tmp_path: Path) -> None:
         def release(_made: Task, _old: State, new: State) -> None:
