@@ -219,16 +219,30 @@ def test_a_round_that_gives_nothing_is_followed_by_one_that_gets_nothing() -> No
     ],
 )
 def test_delays_before_retries(delay: object, expected: list[int]) -> None:
-    delays = check_delay("t", delay, 0)
+    delays = check_delay("t", delay)
 
-    assert [delays.before(retry, lambda: 0.5).total_seconds() for retry in (1, 2, 3)] == expected
+    assert [delays.before(retry).total_seconds() for retry in (1, 2, 3)] == expected
 
 
-def test_jitter_makes_a_delay_longer_at_random() -> None:
-    delays = check_delay("t", 10, 0.5)
+@pytest.mark.parametrize("changed", [{}, {"retry_delay": 2}, {"retry_jitter": 1e12}], ids=str)
+def test_jitter_makes_a_delay_longer_at_random_wherever_it_is_given(changed: dict[str, object]) -> None:
+    delays: list[timedelta] = []
+    begun = datetime.now(UTC)
 
-    assert delays.before(1, lambda: 0.0) == timedelta(seconds=10)
-    assert delays.before(1, lambda: 1.0) == timedelta(seconds=15)
+    def look(_task: object, _old: State, new: State) -> State:
+        if not isinstance(new, states.Retrying):
+            return new
+        delays.append(new.start_time - begun)
+        return states.Failed("seen")
+
+    @task(max_retries=1, retry_delay=1, retry_jitter=0.0 if "retry_jitter" in changed else 1e12, state_handlers=[look])
+    def fail() -> None:
+        raise OSError
+
+    run(fail, task_args=changed)
+
+    # Once in 100 million times chance gives less.
+    assert delays[0] > timedelta(hours=2)
 
 
 @pytest.mark.parametrize("delay", [[], [-1], "soon", True, float("nan")])

@@ -146,6 +146,8 @@ def test_flows_nest_and_each_gets_its_own_tasks() -> None:
         ({"max_retries": True}, "whole number from 0"),
         ({"retry_delay": -1}, "not negative"),
         ({"retry_delay": "soon"}, "must be a timedelta"),
+        ({"retry_jitter": True}, "a number from 0"),
+        ({"retry_jitter": float("inf")}, "a number from 0"),
         ({"retry_on": "ValueError"}, "exception types"),
         ({"trigger": 3}, "cannot be called"),
         ({"state_handlers": [None]}, "cannot be called"),

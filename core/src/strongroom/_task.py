@@ -82,6 +82,7 @@ class Task(Operators):
     nout: int | None
     max_retries: int
     retry_delay: RetryDelay
+    retry_jitter: float
     retry_on: tuple[type[BaseException], ...]
     timeout: timedelta | None
     trigger: Callable[..., object]
@@ -101,8 +102,8 @@ class Task(Operators):
     cache_policy: CachePolicy | None
     cache_key_fn: Callable[..., str | None] | None
     refresh_cache: bool
-    commit_hooks: tuple[Hook, ...]
-    rollback_hooks: tuple[Hook, ...]
+    commit_hooks: tuple[Hook, ...] = ()
+    rollback_hooks: tuple[Hook, ...] = ()
     _class_signature: inspect.Signature
 
     def __init__(
@@ -144,16 +145,14 @@ class Task(Operators):
         self.slug_is_given = self.slug_is_final = slug is not None
         self._set(slug=slug or self.name, tags=tags, nout=nout, task_run_name=task_run_name, log_stdout=log_stdout)
         self._set(max_retries=max_retries, retry_on=retry_on, timeout=timeout)
-        self.retry_delay = checks.check_delay(self.name, retry_delay, retry_jitter)
+        self._set(retry_delay=retry_delay, retry_jitter=retry_jitter)
         self._set(trigger=trigger, skip_on_upstream_skip=skip_on_upstream_skip)
         self.state_handlers = checks.check_handlers(self.name, state_handlers, on_failure)
         persist_result = checks.one_of(self.name, persist_result=persist_result, checkpoint=checkpoint)
         self._set(persist_result=persist_result, cache_result_in_memory=cache_result_in_memory)
         self._set(result_handler=result_handler, result_storage=result_storage, result_serializer=result_serializer)
-        self._set(result_storage_key=result_storage_key, refresh_cache=refresh_cache)
         self._set(cache_for=cache_for, cache_key=cache_key, cache_key_fn=cache_key_fn, cache_policy=cache_policy)
-        self._set(cache_validator=cache_validator)
-        self.commit_hooks = self.rollback_hooks = ()
+        self._set(cache_validator=cache_validator, refresh_cache=refresh_cache, result_storage_key=result_storage_key)
         self._signature = self._find_signature()
         self.required_inputs = checks.required_inputs(self._signature)
         checks.check_caching(self)

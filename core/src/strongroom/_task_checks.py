@@ -37,6 +37,7 @@ __all__ = [
     "check_duration",
     "check_exception_types",
     "check_handlers",
+    "check_jitter",
     "check_name",
     "check_nout",
     "check_retries",
@@ -117,19 +118,16 @@ class RetryDelay(msgspec.Struct, frozen=True):
     """One for each retry; the last one stands for all that follow."""
     function: Callable[[int], object] | None
     """Gives the delay for the number of a retry, from 1, instead of *delays*."""
-    jitter: float
 
-    def before(self, retry: int, random: Callable[[], float]) -> timedelta:
-        """How long to wait before the retry of this number: the delay, and up to *jitter* times it more at random.
+    def before(self, retry: int) -> timedelta:
+        """How long to wait before the retry of this number.
 
         Raises:
             DefinitionError: the function answered with no delay.
         """
         if self.function is not None:
-            delay = check_seconds(self.task, "retry_delay", self.function(retry)) or timedelta(0)
-        else:
-            delay = self.delays[min(retry, len(self.delays)) - 1]
-        return delay * (1 + self.jitter * random())
+            return check_seconds(self.task, "retry_delay", self.function(retry)) or timedelta(0)
+        return self.delays[min(retry, len(self.delays)) - 1]
 
 
 def check_nout(task: str, count: object) -> int | None:
@@ -141,17 +139,24 @@ def check_nout(task: str, count: object) -> int | None:
     return count
 
 
-def check_delay(task: str, delay: object, jitter: object) -> RetryDelay:
-    """A delay: a timedelta or seconds, a list of them, or a function of the number of the retry."""
+def check_jitter(task: str, jitter: object) -> float:
+    """A number from 0."""
     if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter < math.inf:
         raise DefinitionError(f"retry_jitter of the task {task!r} must be a number from 0")
+    return jitter
+
+
+def check_delay(task: str, delay: object) -> RetryDelay:
+    """A delay: a timedelta or seconds, a list of them, or a function of the number of the retry."""
+    if isinstance(delay, RetryDelay):
+        return delay
     if callable(delay):
-        return RetryDelay(task, (), delay, jitter)
+        return RetryDelay(task, (), delay)
     each = delay if isinstance(delay, (list, tuple)) else [delay]
     if not each:
         raise DefinitionError(f"retry_delay of the task {task!r} is an empty list; give one delay for each retry")
     delays = tuple(check_seconds(task, "retry_delay", one) or timedelta(0) for one in each)
-    return RetryDelay(task, delays, None, jitter)
+    return RetryDelay(task, delays, None)
 
 
 def check_seconds(task: str, argument: str, duration: object) -> timedelta | None:
@@ -288,7 +293,8 @@ _CHECKS: Mapping[str, Callable[[str, Any], object]] = MappingProxyType(
         "tags": lambda _, tags: check_tags(tags),
         "nout": check_nout,
         "max_retries": check_retries,
-        "retry_delay": lambda task, delay: delay if isinstance(delay, RetryDelay) else check_delay(task, delay, 0.0),
+        "retry_delay": check_delay,
+        "retry_jitter": check_jitter,
         "retry_on": check_exception_types,
         "timeout": check_timeout,
         "trigger": lambda task, trigger: check_callable(task, "the trigger", trigger),

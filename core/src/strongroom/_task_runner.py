@@ -342,8 +342,8 @@ class TaskRunner:
 
     def _retrying(self, state: State) -> State:
         try:
-            delay = self._task.retry_delay.before(self._run_count, self._run.random)
-            start_time = later(datetime.now(UTC), delay)
+            delay = self._task.retry_delay.before(self._run_count)
+            start_time = later(datetime.now(UTC), delay * (1 + self._task.retry_jitter * self._run.random()))
         except StrongroomError as exc:
             return Failed(str(exc), result=exc)
         except Exception as exc:  # retry_delay may be the user's function: to go on would be to guess
