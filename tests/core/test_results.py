@@ -260,6 +260,15 @@ def test_keys_stay_inside_the_storage(store: ResultStore, key: str) -> None:
         store.write(1, key)
 
 
+@pytest.mark.parametrize("act", ["read", "exists", "delete", "check", "unverified_metadata", "rewrite"])
+@pytest.mark.parametrize("key", [5, b"key"], ids=repr)
+def test_a_key_that_is_no_text_is_refused_by_its_kind(store: ResultStore, act: str, key: object) -> None:
+    with pytest.raises(PermanentStorageError, match=f"a {type(key).__qualname__}': the key of a record is a text"):
+        getattr(store, act)(key)
+    with pytest.raises(PermanentStorageError, match="is a text"):
+        store.write(1, key)  # type: ignore[arg-type]  # that is what is tested
+
+
 def test_a_planted_link_leads_nowhere(store: ResultStore, tmp_path: Path) -> None:
     store.write(1, "a")
     outside = tmp_path / "outside"

@@ -15,7 +15,7 @@ from strongroom.results import Receipt
 from strongroom.secret import Secret
 
 if TYPE_CHECKING:
-    from strongroom.results import ResultStore
+    from strongroom.results import ResultRecord, ResultStore
 
 __all__ = ["ConstantHandler", "JSONHandler", "NullHandler", "SecretHandler", "StoredHandler"]
 
@@ -40,9 +40,13 @@ class StoredHandler(ResultHandler):
         return self._store.write(value, self._key or self._store.key_for(slot)).to_reference()
 
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
-        key, object_, size = self._parts(reference)
-        with self._store.read(key, object_=object_, size=size) as record:
+        with self.record(reference) as record:
             return record.result
+
+    def record(self, reference: JSONValue) -> ResultRecord:
+        """The record that *reference* leads to, authentic and not decoded yet."""
+        key, object_, size = self._parts(reference)
+        return self._store.read(key, object_=object_, size=size)
 
     def exists(self, reference: JSONValue, slot: Slot) -> bool:  # noqa: ARG002
         """True if the record is there that *reference* leads to; its payload is not read."""

@@ -54,7 +54,7 @@ class LocalStorage:
         return self._url
 
     def locate(self, key: str) -> str:
-        return self._prefix + key
+        return f"{self._prefix}{key}"
 
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:

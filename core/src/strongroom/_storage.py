@@ -99,6 +99,8 @@ def check_key(key: str) -> str:
     Raises:
         PermanentStorageError: it does not.
     """
+    if not isinstance(key, str):
+        raise PermanentStorageError(f"a {type(key).__qualname__}", "the key of a record is a text")
     if _PLAIN.fullmatch(key):
         return key
     for part in key.split("/"):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from strongroom._settings import Settings
     from strongroom.abc import Backend, KeySource, Serializer
     from strongroom.documents import Document, KeptResult, LogLine
-    from strongroom.results import References
+    from strongroom.results import References, ResultRecord
 
 __all__ = ["Chain", "Delivered", "Left", "Outboxes", "Project", "Waiting", "Whereabouts"]
 
@@ -282,6 +282,13 @@ class Project:
         """The result that *document* carries as *kept*, to be read when its value is asked for."""
         handler = self.reader(kept.handler, kept.reference)
         return Result.from_reference(kept.reference, handler, slot_of(kept, document))  # type: ignore[arg-type]  # JSON
+
+    def record(self, kept: KeptResult) -> ResultRecord | None:
+        """The record that *kept* leads to, authentic and not decoded yet; None if it is no record of ours."""
+        handler = self.reader(kept.handler, kept.reference)
+        if not isinstance(handler, StoredHandler):
+            return None
+        return handler.record(kept.reference)  # type: ignore[arg-type]  # JSON
 
     def whereabouts(self, kept: KeptResult, document: Document) -> Whereabouts:
         """Where the result lies that *document* carries as *kept*, as far as it can be told without reading it."""

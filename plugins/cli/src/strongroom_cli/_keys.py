@@ -93,8 +93,8 @@ def _rewrite(project: Project, storage: str | None, *, as_json: bool, more: dict
         print_json({**more, "primary": project.keyring.primary, "rewritten": done, "problems": listed})
     else:
         output = Output()
-        for key, problem in problems.items():
-            output.line(f"{printable(key)}: {printable(problem)}")
+        for problem in problems.values():
+            output.line(problem)
         left = f", {len(problems)} left as they are" if problems else ""
         output.line(f"{done} record{'s' * (done != 1)} brought to the key {project.keyring.primary}{left}")
     if problems:

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from io import BytesIO
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from strongroom import Backend
     from strongroom.documents import KeptResult, StateDocument
     from strongroom.project import Project
-    from strongroom.results import ResultRecord
 
 __all__ = ["no_such_task", "read"]
 
@@ -93,19 +91,8 @@ def no_such_task(project: Project, backend: Backend, run_id: str, task: str) -> 
     return f"the run has no task {task!r}; " + (f"did you mean {near[0]!r}?" if near else f"it has {', '.join(slugs)}")
 
 
-def _record(project: Project, kept: KeptResult) -> ResultRecord | None:
-    """The record that *kept* leads to, authenticated; None if another handler keeps the result."""
-    if kept.handler != "stored" or not isinstance(kept.reference, Mapping):
-        return None
-    told = kept.reference
-    # Of its size, too: what somebody has put there may be larger than memory.
-    return project.store(str(told["storage"])).read(
-        str(told["key"]), object_=str(told["object"]), size=int(str(told["size"]))
-    )
-
-
 def _value(project: Project, document: StateDocument, kept: KeptResult, way_out: str) -> object:
-    record = _record(project, kept)
+    record = project.record(kept)
     if record is None:
         return project.result(kept, document).value
     try:
@@ -118,7 +105,7 @@ def _value(project: Project, document: StateDocument, kept: KeptResult, way_out:
 
 
 def _payload(project: Project, kept: KeptResult) -> tuple[BinaryIO, str]:
-    record = _record(project, kept)
+    record = project.record(kept)
     if record is not None:
         return record.payload(), record.metadata.chain
     if kept.handler == "json":

@@ -94,6 +94,7 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
         output.line(
             f"no record in {', '.join(map(local_path, needs.looked_at))} needed it; no other storage was looked at"
         )
+        output.line("a process that began before the rotation still seals with it: what that writes, nobody can open")
         if needs.opaque:
             output.line(f"where results lie that these handlers keep is known to them only: {', '.join(needs.opaque)}")
     else:

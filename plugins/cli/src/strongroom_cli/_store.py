@@ -6,12 +6,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from strongroom.errors import NotFoundError, StorageError
 from strongroom.project import Project
 from strongroom_cli._counting import Counting
-from strongroom_cli._errors import FAILED, CommandError, printable
+from strongroom_cli._errors import FAILED, CommandError
 from strongroom_cli._history import open_record
 from strongroom_cli._output import Output, moment, print_json, size
 from strongroom_cli._paths import local_path
@@ -66,7 +64,7 @@ def verify(prefix: str, storage: str | None, *, as_json: bool) -> None:
     else:
         output = Output()
         for each in broken:
-            output.line(Text.assemble((printable(each.key), "red"), f": {printable(str(each.problem))}"))
+            output.line(str(each.problem), style="red")
         whole = f"{_count(number - len(broken), 'record')} of {size(read)} authentic"
         output.line(f"{whole}, {len(broken)} not" if broken else whole)
     if broken:

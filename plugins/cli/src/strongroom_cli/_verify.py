@@ -68,9 +68,6 @@ _ENDS = {
 }
 
 
-_SEALED = "it does not open: it was changed, or is sealed with a key that is not here"
-
-
 def verify(run: str, *, as_json: bool) -> None:
     """Say whether the record of *run* is what was sent.
 
@@ -101,12 +98,12 @@ def check(project: Project, backend: Backend, run_id: str) -> Verdict:
     """
     chain, breaks, unopened, number, last = project.chain(run_id), [], list[Envelope](), 0, ""
     for number, envelope in enumerate(project.envelopes(backend, run_id), 1):  # how many there were
-        follows = chain.follow(envelope)
-        problem = _problem(project, run_id, envelope, follows=follows)
+        follows, opens = chain.follow(envelope), _opens(project, envelope)
+        problem = _problem(run_id, envelope, opens=opens, follows=follows)
         if problem:
             breaks.append(_break(number, envelope, problem))
-            if problem == _SEALED:
-                unopened.append(envelope)
+        if not opens:
+            unopened.append(envelope)
         if envelope.kind != "log":  # lines of logs may come after the end
             last = envelope.type if not envelope.task and not problem else ""
     if not number:
@@ -123,11 +120,17 @@ def _end(chain: Chain, last: str) -> str:
     return "closed" if issubclass(STATE_TYPES.get(last, object), Finished) else "open"
 
 
-def _problem(project: Project, run_id: str, envelope: Envelope, *, follows: bool) -> str:
+def _opens(project: Project, envelope: Envelope) -> bool:
     try:
         project.open_document(envelope)
     except SealError:
-        return _SEALED
+        return False
+    return True
+
+
+def _problem(run_id: str, envelope: Envelope, *, opens: bool, follows: bool) -> str:
+    if not opens:
+        return "it does not open: it was changed, or is sealed with a key that is not here"
     if envelope.run_id != run_id:
         return "it is of another run"
     return "" if follows else "it does not follow the one before it: something was left out, put in or put elsewhere"
