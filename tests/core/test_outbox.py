@@ -338,6 +338,7 @@ def put_for_ever(home: str) -> None:
             os.write(1, b"%d\n" % number)
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_at_any_moment_loses_nothing_that_was_put(tmp_path: Path) -> None:
     instants = random.Random(7)
     for round_ in range(KILLS):

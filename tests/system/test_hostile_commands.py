@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from strongroom import Flow
 from strongroom._egress import _PLANS
@@ -66,6 +68,10 @@ class Says(Lies):
         return [self.run_id] if self.run_id.startswith(prefix) and limit else []
 
 
+# Typer puts all commands together anew for each call, which takes several times as long as the call itself.
+put_together = functools.cache(typer.main.get_command)
+
+
 class Called:
     """What a command printed, and its exit code."""
 
@@ -75,6 +81,7 @@ class Called:
         with monkeypatch.context() as patch:
             if backend is not None:
                 patch.setattr(Project, "open_backend", lambda _: backend)
+            patch.setattr(typer.main, "get_command", put_together)
             patch.setattr(sys, "argv", ["strongroom", *arguments])
             patch.setattr(sys, "path", list(sys.path))
             patch.setattr(sys, "stdout", out)

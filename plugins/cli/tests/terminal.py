@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import io
 import os
 import pty
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+import typer
 
 from strongroom.keyring import Keyring
 from strongroom_cli import main
@@ -28,6 +30,8 @@ from strongroom_cli import main
 __all__ = ["Done", "Terminal"]
 
 COMMAND = (sys.executable, "-m", "strongroom_cli")
+# Typer puts all commands together anew for each call, which takes several times as long as the call itself.
+_put_together = functools.cache(typer.main.get_command)
 _CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -92,6 +96,7 @@ class Terminal:
             for name, value in wanted.items():
                 patch.setenv(name, value)
             patch.chdir(self.folder)
+            patch.setattr(typer.main, "get_command", _put_together)
             patch.setattr(sys, "argv", ["strongroom", *arguments])
             patch.setattr(sys, "path", list(sys.path))
             patch.setattr(sys, "stdout", out)
