@@ -88,6 +88,9 @@ def _started(pgserver: Any, folder: str) -> Any:  # noqa: ANN401  # it publishes
     with pytest.MonkeyPatch.context() as patch, lock.open("w") as file:
         # Whoever is root makes a user for PostgreSQL: of two who do so at once one would fail.
         fcntl.flock(file, fcntl.LOCK_EX)
+        # Its own lock is one file for the whole machine, which none but the first user of it may open. No other process
+        # knows this folder.
+        pgserver.postgres_server.PostgresServer._lock = threading.RLock()
         # It is given ten seconds to start, which is little for a slow disk.
         execute = pgserver.postgres_server.pgexec
         patch.setattr(
@@ -100,8 +103,8 @@ def _started(pgserver: Any, folder: str) -> Any:  # noqa: ANN401  # it publishes
 def _in_time(problem: str, call: Callable[[], T]) -> T:
     """What *call* returns, or a failure after some minutes.
 
-    Whoever starts or stops a server waits for all others on this machine who do, and for its own until it says that it
-    is ready: for ever, if one of them hangs, or has died in that moment.
+    Whoever starts a server waits for all others of this user who do, and for its own until it says that it is ready:
+    for ever, if one of them hangs, or has died in that moment.
     """
     done: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
 
