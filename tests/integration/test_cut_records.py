@@ -108,7 +108,7 @@ def test_no_more_is_known_to_have_left_than_the_disk_has(
 def test_a_home_that_cannot_note_the_end_of_a_run_warns(
     flow: Flow, isolated: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    isolated.mkdir(mode=0o700)
+    _ = Project.open().keyring
     (isolated / "heads.d").touch()
 
     with caplog.at_level(logging.WARNING):
