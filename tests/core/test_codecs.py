@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 from typing import BinaryIO, cast
 
 import pytest
 
-from strongroom import Codec, CodecContext
+from strongroom import Codec, CodecContext, Serializer
 from strongroom.codecs import EncodingWriter
+from strongroom.results import Chain
 from strongroom.testing import CodecTests
 
 
@@ -86,6 +89,54 @@ def test_a_block_that_fails_leaves_out_the_end() -> None:
         write_half()
 
     assert sink.getvalue() == b"\3abc"
+
+
+class Literal(Serializer):
+    """Bytes as they are; what is no bytes it begins to write, and gives up."""
+
+    id = "literal"
+
+    def dump(self, value: object, sink: BinaryIO) -> None:
+        sink.write(value if isinstance(value, bytes) else b"half")
+        if not isinstance(value, bytes):
+            raise KeyError
+
+    def load(self, source: BinaryIO) -> object:
+        return source.read()
+
+
+def test_what_a_serializer_had_written_when_it_failed_goes_nowhere() -> None:
+    sink = io.BytesIO()
+
+    with contextlib.suppress(KeyError):
+        Chain((Pieces(),), Literal()).dump(5, sink, CodecContext(b""))
+    gc.collect()
+
+    assert sink.getvalue() == b""
+
+
+def test_the_outermost_codec_is_what_lies_in_storage_and_ends_last() -> None:
+    class Marked(Pieces):
+        id = "marked"
+
+        def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+            sink.write(b"M")
+            return super().writer(sink, context)
+
+    sink = io.BytesIO()
+
+    assert Chain((Marked(), Pieces()), Literal()).dump(b"abc", sink, CodecContext(b"")) == 3
+
+    assert sink.getvalue() == b"M" + b"\4\3abc" + b"\1\0" + b"\0"
+
+
+@pytest.mark.parametrize(("size", "is_refused"), [(3, False), (2, True)])
+def test_what_comes_out_may_not_be_a_byte_longer_than_was_said(size: int, is_refused: bool) -> None:
+    source, chain = io.BytesIO(b"\3abc\0"), Chain((Pieces(),), Literal())
+    refusal = pytest.raises(ZeroDivisionError) if is_refused else contextlib.nullcontext()
+
+    with refusal:
+        assert chain.load(source, size, CodecContext(b""), ZeroDivisionError) == b"abc"
 
 
 def test_an_end_that_cannot_be_written_is_not_tried_again() -> None:

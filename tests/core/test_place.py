@@ -62,7 +62,7 @@ def test_what_names_no_place_is_refused_before_anything_is_written(url: str) -> 
         ResultStore(url)
 
 
-@pytest.mark.parametrize("url", ["file:///folder", "file:/folder", "file://localhost/folder", "local:///folder"])
+@pytest.mark.parametrize("url", ["file:///a::b", "file:/folder", "file://localhost/folder", "local:///folder"])
 def test_a_folder_can_be_named_in_several_ways(url: str) -> None:
     assert ResultStore(url).url.startswith("file:///")
 
@@ -98,6 +98,8 @@ def test_the_longest_url_decides_and_ends_at_a_slash() -> None:
     assert as_place("s3://b/deep/er").options_with(settings).options == {"a": 2}
     assert as_place("s3://b/deeper").options_with(settings).options == {"a": 1}
     assert as_place(("s3://b", {"c": 4})).options_with(settings).options == {"a": 1, "c": 4}
+    assert as_place(("s3://b", {"a": 4})).options_with(settings).options == {"a": 4}
+    assert as_place("s3://b/c").options_with({"s3://b/": {"a": 5}}).options == {"a": 5}
     assert as_place("s3://bucketful").options_with(settings).options == {}
 
 
@@ -115,7 +117,9 @@ def test_a_file_system_with_a_folder_is_a_place(tmp_path: Path) -> None:
     memory, local = fsspec.filesystem("memory"), fsspec.filesystem("file")
 
     assert as_place((memory, "a/b")).url == "memory://a/b"
+    assert as_place(memory).url == as_place("memory://").url
     assert as_place(DirFileSystem("a/b", memory)).url == "memory://a/b"
+    assert as_place((DirFileSystem("b", DirFileSystem("a", memory)), "c")).url == "memory://a/b/c"
     assert as_place((local, str(tmp_path))).url == str(tmp_path)
     with open_storage((memory, "of-a-test")).create("key") as file:
         file.write(b"data")
@@ -160,8 +164,9 @@ def test_a_file_system_is_refused_whose_name_does_not_lead_back(tmp_path: Path) 
 
     with pytest.raises(SettingsError, match="copies"):
         as_place((copies, "a"))
-    with pytest.raises(SettingsError, match=r"\.\."):
-        as_place((fsspec.filesystem("memory"), "a/../b"))
+    for root in ("a/../b", "a/./b"):
+        with pytest.raises(SettingsError, match=r"\.\."):
+            as_place((fsspec.filesystem("memory"), root))
 
 
 class _AnsweredError(Exception):

@@ -192,6 +192,9 @@ def test_what_is_no_chain_is_refused_at_once(tmp_path: Path, serializer: Literal
     for what in (Literal, None, 5, object()):
         with pytest.raises(SettingsError, match="no serializer and no chain"):
             ResultStore(tmp_path, serializer=what)  # type: ignore[arg-type]  # that is the point
+    for what in ("", "literal/", "a//b"):
+        with pytest.raises(SettingsError, match="is no chain of codecs and one serializer"):
+            ResultStore(tmp_path, serializer=what)
     with pytest.raises(SettingsError, match="first part"):
         Chain((serializer,), serializer)  # type: ignore[arg-type]  # as above
     with pytest.raises(SettingsError, match="last part"):
