@@ -142,6 +142,17 @@ class History:
             return None
         return (self.run.states[-1].at - self.opening.at) / 1e6
 
+    def to_json(self) -> dict[str, object]:
+        """What `runs` and `show` both tell programs of it."""
+        return {
+            "run_id": self.run_id,
+            "flow": self.opening.name if self.opening else None,
+            "state": self.run.state,
+            "started": self.opening.at if self.opening else None,
+            "last": self.last,
+            "seconds": self.seconds,
+        }
+
     def counts(self) -> Counter[str]:
         """How many tasks are in a state of each type."""
         return Counter(each.state for each in self.tasks)

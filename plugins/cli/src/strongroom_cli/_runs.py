@@ -61,14 +61,4 @@ def _cells(history: History, run_id: str) -> tuple[str | Text, ...]:
 
 
 def _json(history: History) -> dict[str, object]:
-    opening = history.opening
-    return {
-        "run_id": history.run_id,
-        "flow": opening.name if opening else None,
-        "state": history.run.state,
-        "started": opening.at if opening else None,
-        "last": history.last,
-        "seconds": history.seconds,
-        "tasks": dict(sorted(history.counts().items())),
-        "whole": history.is_whole,
-    }
+    return {**history.to_json(), "tasks": dict(sorted(history.counts().items())), "whole": history.is_whole}

@@ -146,15 +146,9 @@ def _named(envelope: Envelope) -> str:
 
 
 def _json(history: History) -> dict[str, object]:
-    opening = history.opening
     return {
-        "run_id": history.run_id,
-        "flow": opening.name if opening else None,
-        "state": history.run.state,
-        "started": opening.at if opening else None,
-        "last": history.last,
-        "seconds": history.seconds,
-        "parameters": opening.parameters if opening else None,
+        **history.to_json(),
+        "parameters": history.opening.parameters if history.opening else None,
         "states": [_state_json(each) for each in history.run.states],
         "tasks": [_task_json(each) for each in history.tasks],
         "unopened": [
