@@ -7,7 +7,9 @@ import errno
 import ftplib
 import pickle
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import fsspec
 import pytest
@@ -111,6 +113,14 @@ def test_an_option_can_be_in_a_variable(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SOME_PASSWORD", CANARY)
 
     assert place.resolved_options() == {"password": CANARY}
+    options = {
+        "a": [{"env": "SOME_PASSWORD"}],
+        "b": {"c": {"env": "SOME_PASSWORD"}},
+        "d": {"env": "X", "e": 1},
+        "f": "X",
+    }
+    found = as_place(("memory://results", options)).resolved_options()
+    assert found == {"a": [CANARY], "b": {"c": CANARY}, "d": {"env": "X", "e": 1}, "f": "X"}
 
 
 def test_a_file_system_with_a_folder_is_a_place(tmp_path: Path) -> None:
@@ -120,10 +130,76 @@ def test_a_file_system_with_a_folder_is_a_place(tmp_path: Path) -> None:
     assert as_place(memory).url == as_place("memory://").url
     assert as_place(DirFileSystem("a/b", memory)).url == "memory://a/b"
     assert as_place((DirFileSystem("b", DirFileSystem("a", memory)), "c")).url == "memory://a/b/c"
+    assert as_place((memory, "memory://a/b")).url == "memory://a/b"
     assert as_place((local, str(tmp_path))).url == str(tmp_path)
     with open_storage((memory, "of-a-test")).create("key") as file:
         file.write(b"data")
     assert open_storage("memory://of-a-test").exists("key")
+
+
+class Stranger:
+    """Looks like a path of universal_pathlib, and has another kind of file system."""
+
+    fs = "ext4"
+    path = "/a"
+    storage_options: Mapping[str, object] = MappingProxyType({})
+
+
+class SSHFileSystem(fsspec.AbstractFileSystem):
+    """One that is told a host, as those of its name are."""
+
+    protocol = ("ssh", "sftp")
+
+
+class HTTPFileSystem(fsspec.AbstractFileSystem):
+    """One whose paths are URLs."""
+
+    protocol = ("http", "https")
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path
+
+
+class BucketFileSystem(fsspec.AbstractFileSystem):
+    """One that is told no host, but may be told an account or a key."""
+
+    protocol = "bucket"
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "root", "url"),
+    [
+        (SSHFileSystem("example.org"), "/data", "ssh://example.org/data"),
+        (SSHFileSystem(host="example.org", username="me"), "ssh://data/", "ssh://me@example.org/data"),
+        (SSHFileSystem("example.org", username="me", password=CANARY, port=22), "a", "ssh://me@example.org:22/a"),
+        (HTTPFileSystem(password=CANARY), "http://example.org/a/", "http://example.org/a"),
+        (BucketFileSystem(CANARY, username=CANARY, port=1), "bucket://a/b", "bucket://a/b"),
+        (SSHFileSystem(5, username="me"), "a", "ssh://a"),
+    ],
+)
+def test_the_url_of_a_file_system_leads_there_without_a_password(
+    filesystem: fsspec.AbstractFileSystem, root: str, url: str
+) -> None:
+    place = as_place((filesystem, root))
+
+    assert place.url == url
+    assert CANARY not in repr(place)
+    assert place.options_with({url: {"more": 1}}).options == {}
+    with pytest.raises(NotSupportedError, match="options from code"):
+        place.check_for_other_processes()
+
+
+@pytest.mark.parametrize("place", ["memory://a", (fsspec.filesystem("memory"), "a")])
+def test_what_is_in_memory_does_not_leave_the_process(place: object) -> None:
+    with pytest.raises(NotSupportedError, match="would not see it"):
+        as_place(place).check_for_other_processes()
+
+
+@pytest.mark.parametrize("where", [5, (5, "a"), ("ftp://example.org", 5), [], Stranger()], ids=lambda _: "")
+def test_what_names_no_place_at_all_is_refused_by_its_kind(where: object) -> None:
+    with pytest.raises(SettingsError, match=f"cannot lie in a {type(where).__name__}"):
+        as_place(where)
 
 
 class UniversalPath:
@@ -150,6 +226,11 @@ class Unreachable(UniversalPath):
         if name == "fs":
             raise ConnectionRefusedError(errno.ECONNREFUSED, CANARY)
         return super().__getattribute__(name)
+
+
+def test_a_universal_path_that_leads_out_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"\.\."):
+        as_place(UniversalPath("/a/../b"))
 
 
 def test_a_universal_path_that_cannot_connect_is_an_error_of_storage() -> None:

@@ -51,6 +51,36 @@ def test_pieces_come_back_as_one(pieces: list[bytes]) -> None:
     assert decode(sink.getvalue()) == b"".join(pieces)
 
 
+@pytest.mark.parametrize("begun", [0, 1, CHUNK - 1])
+@pytest.mark.parametrize("over", [-1, 0, 1, CHUNK, 2 * SEALED - 1, 2 * SEALED, 2 * SEALED + 1])
+def test_what_just_fits_into_a_small_buffer_comes_back(begun: int, over: int) -> None:
+    data = (NOISE + NOISE)[: begun + 4 * CHUNK + over]
+    sink = io.BytesIO()
+
+    with Encrypted().writer(sink, CONTEXT) as writer:
+        writer.write(data[:begun])
+        writer.write(data[begun:])
+
+    assert decode(sink.getvalue()) == data
+
+
+@pytest.mark.parametrize("room", [16 * CHUNK - 1, 16 * CHUNK, 16 * CHUNK + 1, 16 * CHUNK + 2 * SEALED - 1])
+def test_a_value_is_read_into_memory_of_any_size(room: int) -> None:
+    data = NOISE * 20
+    reader, memory, found = Encrypted().reader(io.BytesIO(encode(data)), CONTEXT), bytearray(room), b""
+
+    while count := reader.readinto(memory):  # type: ignore[attr-defined]  # a raw file
+        found += memory[:count]
+
+    assert found == data
+
+
+@pytest.mark.parametrize("length", [0, 1, HEAD - 1, HEAD, HEAD + 15])
+def test_what_ends_before_its_first_chunk_does_not_open(length: int) -> None:
+    with pytest.raises(SealError):
+        decode(encode(NOISE)[:length])
+
+
 def test_it_is_what_cryptography_alone_reads_and_writes() -> None:
     decryptor = Cobblestone256Decryptor(KEY, b"one record")
     encryptor = Cobblestone256Encryptor(KEY, b"one record")
