@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from strongroom._local_storage import LocalStorage
 from strongroom._plugins import Plugins
 from strongroom.errors import DamagedError, ReferencesError
 from strongroom.keyring import Key, Keyring
@@ -47,8 +49,9 @@ def store(tmp_path: Path) -> ResultStore:
     return a_store(tmp_path / "results")
 
 
-def a_store(folder: Path | str) -> ResultStore:
-    return ResultStore(folder, serializer=Literal(), keyring=Keyring([Key(bytes(32))]), allow=(), plugins=Plugins({}))
+def a_store(folder: Path | str, clock: Callable[[], int] = time.time_ns) -> ResultStore:
+    keyring = Keyring([Key(bytes(32))])
+    return ResultStore(folder, serializer=Literal(), keyring=keyring, allow=(), plugins=Plugins({}), clock=clock)
 
 
 def of(run: str, number: int = 0) -> str:
@@ -149,6 +152,49 @@ def test_what_no_state_refers_to_goes_with_the_second_collection_that_finds_it_s
     assert keys(store) == {of(RUN, 2)}
 
 
+def test_without_references_nothing_is_deleted_that_could_be_in_use_and_marks_stay(store: ResultStore) -> None:
+    store.write(1, of(RUN))
+    age(store)
+    store.collect_garbage(Uses([ENDED]))
+
+    alone = store.collect_garbage()
+
+    assert (alone.deleted, alone.marked) == (0, 1)
+    assert keys(store) == {of(RUN)}
+    assert store.collect_garbage(Uses([ENDED])).deleted == 1
+
+
+def test_a_result_that_nobody_refers_to_need_not_have_expired(store: ResultStore) -> None:
+    store.write(1, of(RUN), expires=NOW + 3 * DAY)
+    age(store)
+    store.collect_garbage(Uses([ENDED]))
+
+    assert store.collect_garbage(Uses([ENDED])).deleted == 1
+
+
+def test_where_the_storage_does_not_say_how_old_a_record_is_its_first_line_does(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = LocalStorage.walk
+    silent = lambda *folder: (msgspec.structs.replace(entry, modified=None) for entry in walk(*folder))  # noqa: E731
+    monkeypatch.setattr(LocalStorage, "walk", silent)
+    store.write(1, of(RUN, 1))
+    a_store(store.url, clock=lambda: (NOW - 3 * DAY) * 1000).write(1, of(RUN, 2))
+
+    assert [store.collect_garbage(Uses([ENDED])).deleted for _ in range(3)] == [0, 1, 0]
+    assert keys(store) == {of(RUN, 1)}
+
+
+def test_what_is_no_record_is_counted_and_left_alone(store: ResultStore) -> None:
+    path = Path(store.locate(store.write(1, of(RUN)).key))
+    path.write_bytes(b"something else")
+    age(store)
+
+    found = store.collect_garbage(Uses([ENDED]))
+
+    assert (found.deleted, found.marked, found.damaged) == (0, 0, 1)
+
+
 def test_what_is_young_is_not_even_marked(store: ResultStore) -> None:
     store.write(1, of(RUN))
 
@@ -211,7 +257,9 @@ def test_what_another_user_of_the_storage_has_marked_stays_marked(store: ResultS
     assert keys(store) == {of(RUN)}
 
 
-@pytest.mark.parametrize("key", ["report", "results/" + "0" * 32, f"runs/{RUN}/report", f"cache/{RUN}/any"])
+@pytest.mark.parametrize(
+    "key", ["report", "results/" + "0" * 32, f"runs/{RUN}/report", f"cache/{RUN}/any", f"my/{of(RUN)}"]
+)
 def test_what_has_a_name_of_its_own_and_what_is_cached_is_no_garbage(store: ResultStore, key: str) -> None:
     store.write(1, key)
     age(store)
@@ -273,13 +321,16 @@ def test_what_killed_writers_left_behind_is_swept_when_it_is_old(store: ResultSt
 def test_a_dry_run_tells_and_changes_nothing(store: ResultStore) -> None:
     store.write(1, "cache/key", expires=NOW - 3 * DAY)
     store.write(1, of(RUN))
+    leftover = Path(store.locate(f"cache/.key.{'0' * 16}.tmp"))
+    leftover.write_bytes(b"half")
     age(store)
     told: list[Garbage] = []
 
     found = store.collect_garbage(Uses([ENDED]), dry_run=True, tell=told.append)
 
-    assert [each.key for each in told] == ["cache/key"]
-    assert (found.deleted, found.marked) == (1, 1)
+    assert [each.reason for each in told] == ["leftover", "expired"]
+    assert (found.deleted, found.marked) == (2, 1)
+    assert leftover.exists()
     assert {entry.key for entry in store.list()} == {"cache/key", of(RUN)}
 
 
@@ -327,16 +378,20 @@ def test_marks_that_were_tampered_with_are_no_marks(store: ResultStore) -> None:
 def test_a_clock_that_is_ahead_of_the_storage_makes_nothing_old(store: ResultStore) -> None:
     store.write(1, of(RUN))
     store.write(1, "cache/key", expires=NOW)
-    ahead = ResultStore(
-        store.url,
-        keyring=Keyring([Key(bytes(32))]),
-        allow=(),
-        plugins=Plugins({}),
-        clock=lambda: time.time_ns() + 100 * DAY * 1000,
-    )
+    ahead = a_store(store.url, clock=lambda: time.time_ns() + 100 * DAY * 1000)
 
     for _ in range(2):
         found = ahead.collect_garbage(Uses([ENDED]))
+        assert (found.deleted, found.marked) == (0, 0)
+
+
+def test_a_clock_that_is_behind_the_storage_makes_nothing_old(store: ResultStore) -> None:
+    store.write(1, of(RUN))
+    age(store)
+    behind = a_store(store.url, clock=lambda: (NOW - 10 * DAY) * 1000)
+
+    for _ in range(2):
+        found = behind.collect_garbage(Uses([ENDED]))
         assert (found.deleted, found.marked) == (0, 0)
 
 

@@ -157,7 +157,7 @@ class Collecting:
         left = self._delete_unused(unused, marks) if references is not None else marks
         # Of what others have marked, this collection cannot say whether it is still unused; they will.
         left |= {key: since for key, since in marks.items() if key in foreign}
-        if not self._dry_run and references is not None:
+        if not self._dry_run:
             self._store.write(left, MARK)
         marked = len(left.keys() & unused.keys())
         return Collected(self._deleted, self._size, marked, len(foreign), self._damaged, self._opaque)
