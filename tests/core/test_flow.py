@@ -231,6 +231,17 @@ def test_an_unknown_executor_is_answered_with_those_that_there_are() -> None:
         f.run(executor="thread")
 
 
+@pytest.mark.parametrize(("given", "says"), [("sql", "is a str"), (MemoryBackend, "is the class MemoryBackend")])
+def test_what_is_no_backend_is_refused_before_anything_runs(given: Any, says: str) -> None:  # noqa: ANN401
+    with Flow("f") as f:
+        one()
+
+    with pytest.raises(DefinitionError, match=f"the backend {says}; give a Backend"):
+        f.run(backend=given)
+    with pytest.raises(DefinitionError, match=f"the backend {says}; give a Backend"):
+        f.resume("0" * 32, backend=given)
+
+
 def test_parameters_and_defaults_reach_tasks() -> None:
     @flow
     def example(x: int, y: int = 10) -> None:

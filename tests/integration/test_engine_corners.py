@@ -25,6 +25,7 @@ from strongroom._executors import SyncExecutor, ThreadExecutor
 from strongroom._memory_backend import MemoryBackend
 from strongroom._resume import _moment
 from strongroom.errors import DefinitionError, StrongroomError
+from strongroom.project import Project
 
 from .conftest import a_task, states_of
 
@@ -102,6 +103,22 @@ def test_children_can_be_kept_under_keys_of_a_template(executor: str) -> None:
         total = a_task(sum_at_second_try, name="total", max_retries=1)(each)
 
     assert result(f.run(executor=executor), total) == 11
+
+
+@EXECUTORS
+def test_a_template_may_use_an_input_that_has_its_default(executor: str) -> None:
+    @task(name="adds", result_storage_key="sum-{x}-{y}", task_run_name="{x} and {y}", persist_result=True)
+    def add(x: int, y: int = 2) -> int:
+        return x + y
+
+    with Flow("f") as f:
+        one, two = add(1), add(1, 3)
+
+    run = f.run(executor=executor)
+
+    assert [result(run, each) for each in (one, two)] == [3, 4]
+    store = Project.open().store()
+    assert sorted(entry.key for entry in store.list()) == ["sum-1-2", "sum-1-3"]
 
 
 def sum_at_second_try(x: list[int]) -> int:

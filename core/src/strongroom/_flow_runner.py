@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from strongroom._executors import SyncExecutor, ThreadExecutor
-from strongroom._inputs import holds_container, own_items
+from strongroom._inputs import Constant, Parameter, holds_container, own_items
 from strongroom._interrupts import LISTEN, CancelledElsewhere, RunEnds
 from strongroom._jobs import NOTHING_YET, Beginning, Job, expand, gather, task_context
 from strongroom._limits import Limits
@@ -222,7 +222,9 @@ class FlowRunner:
             self._limits.wait(job)
 
     def _runner(self, job: Job) -> TaskRunner:
-        elsewhere = self._executor if self._executor.crosses_processes else None
+        # What is here already need not go there and come back.
+        is_sent = self._executor.crosses_processes and not isinstance(job.task, (Constant, Parameter))
+        elsewhere = self._executor if is_sent else None
         constants = self._own.get(job.task) or self._graph.constants(job.task)
         return TaskRunner(job, self._run, constants, elsewhere, self._transactions.of(job.task))
 

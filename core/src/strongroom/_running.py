@@ -29,7 +29,7 @@ from strongroom._recorder import Recorder, SharedRecorder, linked
 from strongroom._resume import beginning, check_policy, deliver_first, read_record
 from strongroom._run import Run, told
 from strongroom._task_runner import TaskRunner
-from strongroom.abc import StoppedAtOnce
+from strongroom.abc import Backend, StoppedAtOnce
 from strongroom.context import ENGINE_KEYS, date_keys
 from strongroom.context import context as current_context
 from strongroom.errors import (
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from strongroom._policy import Policy
     from strongroom._resume import Record
     from strongroom._task import Task
-    from strongroom.abc import Backend, Executor
+    from strongroom.abc import Executor
 
 __all__ = ["resume", "run"]
 
@@ -310,6 +310,9 @@ def _backend_and_leases(
     with ExitStack() as stack:
         if backend is None:
             backend = stack.enter_context(project.open_backend())
+        elif not isinstance(backend, Backend):
+            what = f"the class {backend.__name__}" if isinstance(backend, type) else f"a {type(backend).__name__}"
+            raise DefinitionError(f"the backend is {what}; give a Backend, or choose one by the setting backend.id")
         # What is in memory ends with this process anyway.
         home = None if backend.id == MemoryBackend.id else project.home
         leases = open_leases(backend, run_id, home)

@@ -222,7 +222,7 @@ class Task(Operators):
 
     def check_templates(self, inputs: Iterable[str], context: Collection[str], parameters: Collection[str]) -> None:
         """Complain if a template uses what will not be there."""
-        names = {*inputs, *context, "parameters"}
+        names = {*inputs, *self.defaults(), *context, "parameters"}
         for label in ("task_run_name", "result_storage_key"):
             template = getattr(self, label)
             if template is not None:
@@ -238,6 +238,10 @@ class Task(Operators):
         """What `run` takes, by name: each knows its annotation and its default. ``**kwargs`` are not among them."""
         parameters = self._signature.parameters.items()
         return {name: each for name, each in parameters if each.kind is not each.VAR_KEYWORD}
+
+    def defaults(self) -> dict[str, object]:
+        """The inputs that `run` has a value for if it is not given any."""
+        return {name: each.default for name, each in self.inputs().items() if each.default is not each.empty}
 
     def copy(self, **changes: object) -> Self:
         """A copy that is in no flow, with other attributes if some are given.

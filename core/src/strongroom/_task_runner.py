@@ -207,7 +207,7 @@ class TaskRunner:
 
     def _values(self) -> dict[str, object]:
         """What templates may use."""
-        return {**context.to_dict(), **self._inputs, "parameters": self._run.parameters}
+        return {**context.to_dict(), **self._task.defaults(), **self._inputs, "parameters": self._run.parameters}
 
     def _read_cache(self, state: State) -> State:
         return self._ask(state, self._look, "a cached result was looked for") if self._task.is_cached else state

@@ -355,9 +355,7 @@ class RecordedError(StrongroomError):
 
     def __init__(self, kind: str, message: str, kinds: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.kinds = kinds
+        self.kind, self.message, self.kinds = kind, message, kinds
 
 
 class ExecutorError(StrongroomError):
@@ -376,9 +374,10 @@ class TransferError(ExecutorError):
     """Something cannot be brought from one process to another."""
 
     def __init__(self, what: str, cause: BaseException, *, instead: str) -> None:
-        # Only the class, or the name of a module: what pickle says may quote the value.
+        # What pickle says may quote the value; what we say does not.
         name = getattr(cause, "name", None) if isinstance(cause, ImportError) else None
-        why = f"the module {name!r} cannot be imported there" if name else type(cause).__name__
+        own = str(cause) if isinstance(cause, StrongroomError) else type(cause).__name__
+        why = f"the module {name!r} cannot be imported there" if name else own
         super().__init__(f"{what} cannot be brought to another process ({why}); {instead}")
         self.what = what
 

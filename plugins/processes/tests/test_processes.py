@@ -288,6 +288,7 @@ def test_storage_that_no_other_process_can_see_is_refused() -> None:
 
     assert isinstance(state, Failed)
     assert isinstance(state.result.__cause__, NotSupportedError)
+    assert str(state.result.__cause__) in str(state.message)
 
 
 def last_states() -> dict[str, str]:

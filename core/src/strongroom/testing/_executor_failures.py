@@ -175,6 +175,9 @@ class ExecutorFailureTests:
 
     def test_what_cannot_be_sent_there_fails_its_task(self, crossing: Executor) -> None:
         state = self.run(crossing, look_at, x=threading.Lock())
+        with context(lock=threading.Lock()):
+            other = self.run(crossing, add, x=1)
 
-        assert isinstance(state, Failed)
-        assert isinstance(state.result, TransferError)
+        for each in (state, other):
+            assert isinstance(each, Failed)
+            assert isinstance(each.result, TransferError)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,7 @@ import pytest
 
 from strongroom._flow import Flow
 from strongroom._function_task import task
-from strongroom._inputs import Parameter, unmapped
+from strongroom._inputs import Constant, Parameter, unmapped
 from strongroom.abc import Executor
 from strongroom.context import context
 from strongroom.errors import TaskTimeoutError
@@ -95,6 +96,13 @@ class ExecutorTests(ExecutorFailureTests):
         state = flow.run(n=1, executor=executor)
 
         assert state.result[last].result == 13  # type: ignore[index]
+
+    def test_what_is_here_already_is_sent_nowhere(self, executor: Executor) -> None:
+        with Flow("a flow") as flow:
+            # Nothing that could be pickled.
+            here = flow.add_task(Constant(threading.Lock()))
+
+        assert flow.run(executor=executor).result[here].is_successful()  # type: ignore[index]
 
     def test_a_task_starts_after_what_it_waits_for(self, executor: Executor, tmp_path: Path) -> None:
         with Flow("a flow") as flow:

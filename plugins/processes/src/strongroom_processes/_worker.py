@@ -223,4 +223,4 @@ def _understood(message: bytes) -> tuple[Callable[..., object], tuple[object, ..
         return cast("tuple[Callable[..., object], tuple[object, ...]]", loads(message))
     except Exception as exc:  # the user's classes may raise anything while they are made
         instead = "see that the worker can import what the task needs"
-        raise TransferError("the task or its inputs", exc, instead=instead) from exc
+        raise TransferError("the task, its inputs, its storage or the context", exc, instead=instead) from exc

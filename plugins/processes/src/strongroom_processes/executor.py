@@ -84,8 +84,9 @@ class ProcessExecutor(Executor):
                 worker.kill()
 
     def _run(self, function: Callable[..., object], args: tuple[object, ...]) -> object:
-        instead = "give the task what can be pickled, or use the executor 'threads'"
-        message = dumps((function, args), "the task or its inputs", instead=instead, definitions=self._definitions)
+        instead = "give them what can be pickled, or use the executor 'threads'"
+        what = "the task, its inputs, its storage or the context"
+        message = dumps((function, args), what, instead=instead, definitions=self._definitions)
         worker = self._take()
         try:
             answer = worker.call(message)
