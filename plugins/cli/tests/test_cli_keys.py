@@ -251,7 +251,7 @@ def test_documents_with_a_reference_that_an_older_key_has_sealed_need_it(termina
     assert json.loads(terminal.call("keys", "retire", old, "--json").out)["documents"] > before
 
 
-def test_handlers_that_alone_know_where_results_lie_are_named_when_a_key_goes(terminal: Terminal) -> None:
+def test_a_key_stays_unless_forced_where_a_handler_alone_knows_where_results_lie(terminal: Terminal) -> None:
     terminal.write(
         "private.py",
         "from strongroom import Flow, Keyring, task\nfrom strongroom.keyring import Key\n"
@@ -264,7 +264,13 @@ def test_handlers_that_alone_know_where_results_lie_are_named_when_a_key_goes(te
     terminal.call("keys", "rotate")
     assert terminal.call("run", "private.py").code == 0
 
-    done = terminal.call("keys", "retire", old)
+    refused = terminal.call("keys", "retire", old)
+    assert refused.code == 1
+    assert "handlers that alone can tell have kept with it (encrypted-uri)" in refused.err
+    assert "--storage" in refused.err
+    assert json.loads(terminal.call("keys", "retire", old, "--json").out)["retired"] is False
+
+    done = terminal.call("keys", "retire", old, "--force")
 
     assert done.code == 0
     assert done.lines[-1] == "where results lie that these handlers keep is known to them only: encrypted-uri"

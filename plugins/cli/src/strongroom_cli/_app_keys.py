@@ -67,7 +67,9 @@ def retire_key(
         list[str] | None,
         typer.Option(metavar="URL", help="One more storage to look into; may be given again.", show_default=False),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Give up the documents that need the key.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Give up documents that need the key, and what only a plugin finds.")
+    ] = False,
     as_json: AsJSON = False,
     traceback: Traceback = False,  # noqa: ARG001  # `reported` looks at it
 ) -> None:

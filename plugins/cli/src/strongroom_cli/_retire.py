@@ -58,15 +58,22 @@ class _Needs:
             )
         if self.documents:
             parts.append(f"{self.of_runs}, which stay as they were sent: with --force nobody can ever open these again")
+        if self.opaque:
+            parts.append(
+                f"whatever handlers that alone can tell have kept with it ({', '.join(self.opaque)}): name their "
+                "storages with --storage, and add --force if there is nothing else"
+            )
         return "; and by ".join(parts)
 
 
 def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> None:
-    """Remove *key* from where the keys are, unless something needs it; *force* gives up documents, never records.
+    """Remove *key* from where the keys are, unless something needs it, or may need it where nobody can look.
+
+    *force* gives up documents and what cannot be looked at, never records.
 
     Raises:
         CommandError: there is no such key, it seals, or it cannot be removed.
-        SystemExit: something needs it.
+        SystemExit: something needs it, or may need it.
     """
     project = Project.open()
     keyring = project.keyring
@@ -80,7 +87,7 @@ def retire(key: str, storages: Sequence[str], *, force: bool, as_json: bool) -> 
         raise CommandError(f"documents of {runs} wait in the outbox; deliver them first: strongroom outbox deliver")
     # All looking comes before the one change, which is whole or not at all: so this may be stopped at any point.
     needs = _look(project, key_id, storages)
-    goes = not needs.records and (force or not needs.documents)
+    goes = not needs.records and (force or not (needs.documents or needs.opaque))
     if goes:
         source.remove(key_id)
     if as_json:
