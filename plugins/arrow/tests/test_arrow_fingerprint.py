@@ -21,6 +21,8 @@ from strongroom_arrow import strongroom_fingerprint as fingerprint
 
 NUMBERS = [1, None, 3, 4, None, 6]
 MAP = pa.map_(pa.string(), pa.int64())
+CATEGORIES = pa.array(["x", None, "y"]).dictionary_encode()
+CATEGORY_STRUCTS = pa.StructArray.from_arrays([CATEGORIES], ["a"], mask=pa.array([False, True, False]))
 STRUCT = pa.struct([("a", pa.int64()), ("b", pa.string())])
 # Said, since older versions of pyarrow put the fields that they find in the order of their names.
 TURNED = pa.struct([("b", pa.string()), ("a", pa.int64())])
@@ -85,6 +87,14 @@ SAME: dict[str, tuple[object, object]] = {
         np.array([(1, 2)], np.dtype([("x", "i1"), ("y", "i8")])),
     ),
     "other chunks": (pa.chunked_array([NUMBERS]), pa.chunked_array([NUMBERS[:1], NUMBERS[1:4], NUMBERS[4:]])),
+    "a chunk in which all is missing": (
+        pa.chunked_array([CATEGORIES]),
+        pa.chunked_array([CATEGORIES[:1], CATEGORIES[1:2], CATEGORIES[2:]]),
+    ),
+    "a chunk of structs in which all is missing": (
+        pa.chunked_array([CATEGORY_STRUCTS]),
+        pa.chunked_array([CATEGORY_STRUCTS[:1], CATEGORY_STRUCTS[1:2], CATEGORY_STRUCTS[2:]]),
+    ),
     "a slice": (pa.array(NUMBERS[1:4]), pa.array(NUMBERS).slice(1, 3)),
     "a slice of texts": (pa.array(["bc", None, "d"]), pa.array(["a", "bc", None, "d"]).slice(1)),
     "a slice of bits": (pa.array([True, None, False]), pa.array([None, True, None, False]).slice(1)),

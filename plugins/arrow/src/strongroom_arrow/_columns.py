@@ -67,9 +67,11 @@ class Columns:
         self._rows[path] = before + len(array)
         if not array.null_count:
             return array
-        missing = np.flatnonzero(pc.is_null(array).to_numpy(zero_copy_only=False)) + before
+        there = pc.is_valid(array)
+        missing = np.flatnonzero(~there.to_numpy(zero_copy_only=False)) + before
         self._update(f"{path} missing", missing.astype("<i8").data)
-        return array.drop_null()
+        # Not by drop_null, which drops the categories, too, where all of them are missing.
+        return array.filter(there)
 
     def _add_dictionary(self, array: pa.DictionaryArray, path: str) -> None:
         if self._decode:
