@@ -12,6 +12,7 @@ import pyarrow as pa
 from strongroom_arrow import _streams
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._layout import VERSION, Description, Frame, Range
+from strongroom_arrow._pandas_batches import converted
 from strongroom_arrow._pandas_columns import describe, describe_name, restore
 from strongroom_arrow._pandas_labels import are_field_names, describe_labels, pack, restore_labels, unpack
 
@@ -40,15 +41,10 @@ def parts(value: object) -> Parts:
     """What `dump` writes of *value*."""
     frame = _frame(value)
     layout = _describe(value, frame)
-    # A range as a whole index is metadata, but as one level of several it has to be a column like the others.
-    preserve = None if isinstance(layout.index, Range) else True
-    try:
-        table = pa.Table.from_pandas(_flat(frame, layout), preserve_index=preserve)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as exc:
-        raise refusal(f"Arrow cannot convert it ({type(exc).__name__})") from exc
+    schema, batches = converted(_flat(frame, layout), layout)
     kind: Final = "pandas.Series" if type(value) is pd.Series else "pandas.DataFrame"
     description = Description(VERSION, kind, len(frame), layout)
-    return table.schema, _streams.batches(table), description
+    return schema, batches, description
 
 
 def load(table: pa.Table, description: Description) -> pd.DataFrame | pd.Series:
