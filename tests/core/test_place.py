@@ -166,6 +166,9 @@ class BucketFileSystem(fsspec.AbstractFileSystem):
 
     protocol = "bucket"
 
+    def __repr__(self) -> str:
+        return f"<{self.storage_args}>"
+
 
 @pytest.mark.parametrize(
     ("filesystem", "root", "url"),

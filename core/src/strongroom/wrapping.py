@@ -93,7 +93,7 @@ class WrappingHandler(ResultHandler):
         """What the wrapped handler answered, and the key that its reference is sealed with."""
         project = Project.open()
         sealed, found = self._inner(reference, slot, project)
-        return Wrapped(found.handler, found.reference, sealed_with(sealed) or "")
+        return Wrapped(found.handler, found.reference, sealed_with(sealed))
 
     def _opened(self, reference: JSONValue, slot: Slot) -> tuple[ResultHandler, JSONValue]:
         project = Project.open()

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from strongroom import ConstantHandler, Flow, JSONHandler, ResultHandler, ResultStore, Slot, task
 from strongroom._memory_backend import MemoryBackend
+from strongroom._padding import pad
 from strongroom._plugins import installed_plugins
 from strongroom.abc import JSONValue
 from strongroom.errors import DamagedError, NotFoundError, NotSupportedError, SealError
 from strongroom.hookspecs import Register, hookimpl
-from strongroom.keyring import Key, Keyring
+from strongroom.keyring import Key, Keyring, bind
 from strongroom.project import Project
 from strongroom.testing import ResultHandlerTests
 from strongroom_encrypted.uri import EncryptedURI
@@ -108,11 +109,39 @@ def test_a_reference_that_was_changed_or_is_somebody_elses_does_not_open() -> No
     for other in (EncryptedURI(keyring=Keyring([Key.generate()])),):
         with pytest.raises(SealError):
             other.read(reference, SLOT)
-    for damaged in ({"sealed": "!"}, {"sealed": ""}):
+    text = reference["sealed"]
+    for damaged in ("!", "", f"{text[:8]}\n{text[8:]}", f"!{text}", f"{text}="):
         with pytest.raises(SealError):
-            handler.read(damaged, SLOT)
-    with pytest.raises(DamagedError):
-        handler.read({"storage": "x"}, SLOT)
+            handler.read({"sealed": damaged}, SLOT)
+    for none in ({"storage": "x"}, {"sealed": 5}, [text], text, None):
+        assert not handler.can_read(none)
+        with pytest.raises(DamagedError):
+            handler.read(none, SLOT)
+
+
+def test_a_reference_of_another_handler_that_wraps_does_not_open() -> None:
+    class Other(EncryptedURI):
+        id = "other"
+
+    for one, other in ((EncryptedURI(), Other()), (Other(), EncryptedURI())):
+        with pytest.raises(SealError):
+            other.read(one.write([1], SLOT), SLOT)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *(b"", b"no json", b'["stored"]', b'["stored", {}, "more"]', b'{"handler": "json", "reference": 5}'),
+        *(b'[5, "x"]', b'["json", "\xff"]', b'["json", ' + b"[" * 200_000 + b"]" * 200_000 + b"]"),
+    ],
+    ids=range(8),
+)
+def test_what_is_sealed_in_another_form_does_not_open(inside: bytes) -> None:
+    context = bind("wrapped reference", EncryptedURI.id, SLOT.run_id, SLOT.task, SLOT.map_index, SLOT.field)
+    sealed = Project.open().keyring.seal(pad(inside), context)
+
+    with pytest.raises(SealError):
+        EncryptedURI().read({"sealed": base64.b64encode(sealed).decode()}, SLOT)
 
 
 def test_existence_and_deletion_are_those_of_the_wrapped_handler() -> None:
@@ -149,6 +178,17 @@ def test_a_result_of_a_store_of_ones_own_is_found(tmp_path: Path) -> None:
 
     assert len(list(store.list())) == 1
     assert EncryptedURI().read(reference, SLOT) == [1]
+
+
+def test_the_handler_that_a_reference_names_reads_it_whatever_is_wrapped_now(tmp_path: Path) -> None:
+    one, other = (
+        Project.open().reader("stored", {"storage": f"file://{tmp_path}/{name}"}) for name in ("one", "other")
+    )
+    stored, inline = EncryptedURI(one).write([1], SLOT), EncryptedURI(JSONHandler()).write([2], SLOT)
+
+    for now in (EncryptedURI(one), EncryptedURI(other), EncryptedURI(JSONHandler()), EncryptedURI("json")):
+        assert now.read(stored, SLOT) == [1]
+        assert now.read(inline, SLOT) == [2]
 
 
 def test_a_handler_of_a_plugin_is_wrapped_and_found_again_by_its_name(elsewhere_is_a_plugin: None) -> None:
