@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from strongroom._garbage import MARK, Marks
 from strongroom._local_storage import LocalStorage
 from strongroom._plugins import Plugins
 from strongroom.errors import DamagedError, ReferencesError
 from strongroom.keyring import Key, Keyring
-from strongroom.results import Garbage, ResultStore, RunReferences
+from strongroom.results import Entry, Garbage, ResultStore, RunReferences
 from strongroom.testing._executor_tasks import Literal
 
 RUN, OTHER = "a" * 32, "b" * 32
@@ -178,6 +179,7 @@ def test_where_the_storage_does_not_say_how_old_a_record_is_its_first_line_does(
     walk = LocalStorage.walk
     silent = lambda *folder: (msgspec.structs.replace(entry, modified=None) for entry in walk(*folder))  # noqa: E731
     monkeypatch.setattr(LocalStorage, "walk", silent)
+    monkeypatch.setattr(LocalStorage, "leftovers", lambda _: iter([Entry("half", 4, None)]))
     store.write(1, of(RUN, 1))
     a_store(store.url, clock=lambda: (NOW - 3 * DAY) * 1000).write(1, of(RUN, 2))
 
@@ -277,6 +279,30 @@ def test_what_has_expired_goes_at_once_but_not_before_the_grace_is_over(store: R
 
     assert store.collect_garbage().deleted == 1
     assert keys(store) == {"cache/just-now", "cache/not-yet"}
+
+
+def test_what_is_written_anew_while_its_turn_is_waited_for_stays(store: ResultStore) -> None:
+    store.write(1, "cache/key", expires=NOW - 3 * DAY)
+    age(store)
+
+    class Slow(Uses):
+        @contextmanager
+        def turn(self, storage: str, key: str) -> Iterator[bool]:
+            store.write(2, key, expires=NOW + 3 * DAY)
+            yield True
+
+    assert store.collect_garbage(Slow()).deleted == 0
+    assert store.read("cache/key").result == 2
+
+
+def test_a_mark_of_a_time_that_is_still_to_come_is_no_mark(store: ResultStore) -> None:
+    store.write(1, of(RUN))
+    age(store)
+    store._with(Marks()).write({of(RUN): NOW + 3 * DAY}, MARK)
+
+    found = store.collect_garbage(Uses([ENDED]))
+
+    assert (found.deleted, found.marked) == (0, 1)
 
 
 def test_what_has_expired_stays_for_a_run_that_can_be_gone_on_with(store: ResultStore) -> None:

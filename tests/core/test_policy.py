@@ -21,12 +21,13 @@ import strongroom
 from strongroom import Envelope, Flow, hookimpl, task
 from strongroom._egress import Gate, open_envelope
 from strongroom._error_info import error_info
+from strongroom._masking import masked_document
 from strongroom._memory_backend import MemoryBackend
 from strongroom._padding import pad, unpad
 from strongroom._plugins import Plugins
 from strongroom._policy import FIELDS, Policy, allowed, policy_of
 from strongroom._settings_loading import load
-from strongroom.documents import Disposition, Document, ErrorInfo, Frame, RunDocument, StateDocument
+from strongroom.documents import Disposition, Document, ErrorInfo, Frame, LogDocument, RunDocument, StateDocument
 from strongroom.errors import (
     BrokenPluginError,
     EgressError,
@@ -292,6 +293,52 @@ def test_a_mask_reaches_every_text_of_a_document(tmp_path: Path) -> None:
         assert opened.withheld
     assert isinstance(opened, RunDocument)
     assert opened.parameters == {"key": ["***", 5]}
+
+
+def test_a_mask_is_told_what_each_text_is_called_and_what_it_changes_is_told() -> None:
+    inner = ErrorInfo("hunter2.Error", "hunter2", notes=("hunter2",), frames=(Frame("hunter2.py", 1, "hunter2"),))
+    state = msgspec.structs.replace(
+        STATE,
+        message="hunter2",
+        error=msgspec.structs.replace(inner, cause=inner, members=(inner,)),
+        withheld=("cache",),
+    )
+    parameters = {"hunter2": "hunter2", "list": ["hunter2", 2.5, True, None], "deep": {"hunter2": "hunter2"}}
+    run = msgspec.structs.replace(RUN, run_name="hunter2", parameters=parameters)
+    told = set[str]()
+
+    def mask(text: str, name: str) -> str:
+        told.add(name)
+        return text.replace("hunter2", "***").replace("2.5", "***")
+
+    masked_state, masked_run = masked_document(state, mask), masked_document(run, mask)
+
+    assert "hunter2" not in str(masked_state) + str(masked_run)
+    assert told == {
+        *("message", "task_run_name", "tags", "error_class", "error_message", "error_notes", "error_frames"),
+        *("run_name", "", "hunter2", "list", "deep"),
+    }
+    assert masked_state.withheld == ("cache", "error", "message", "tags", "task_run_name")
+    assert isinstance(masked_run, RunDocument)
+    assert masked_run.withheld == ("parameters", "run_name")
+    assert masked_run.parameters == {"***": "***", "list": ["***", "***", True, None], "deep": {"***": "***"}}
+
+
+@pytest.mark.parametrize(
+    "document", [STATE, RUN, LogDocument(run_id="1" * 32, at=1, lines=())], ids=["state", "run", "log"]
+)
+def test_a_document_with_nothing_to_mask_is_left_as_it_is(document: Document) -> None:
+    assert masked_document(document, lambda text, _: text) is document
+
+
+def test_only_what_a_mask_changes_is_told_as_withheld() -> None:
+    found = masked_document(
+        msgspec.structs.replace(RUN, run_name="x"), lambda text, name: f"{text}*{name}"[: len(text)]
+    )
+    named = masked_document(msgspec.structs.replace(RUN, run_name="x"), lambda text, name: "***" if name else text)
+
+    assert found.withheld == ()
+    assert named.withheld == ("parameters", "run_name")
 
 
 def test_a_number_under_a_name_is_masked_like_a_text(tmp_path: Path) -> None:

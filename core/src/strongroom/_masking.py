@@ -52,24 +52,29 @@ def _changed_in_state(document: StateDocument, mask: Mask) -> dict[str, object]:
     return changed
 
 
-def masked_value(value: object, mask: Mask, name: str = "") -> object:
+def masked_value(value: object, mask: Mask, *names: str) -> object:
     """Plain JSON with its texts and numbers, and the keys of its objects, as *mask* leaves them.
 
-    *name* is the key that *value* stands under; what stands in a list has the key of the list.
+    *names* are the keys that *value* stands under, the outermost first; what stands in a list has those of the list.
     """
     if isinstance(value, str):
-        return mask(value, name)
+        return _masked_text(value, mask, names)
     if isinstance(value, Mapping):
-        return {
-            mask(key, ""): masked_value(item, mask, key) for key, item in cast("Mapping[str, object]", value).items()
-        }
+        found = cast("Mapping[str, object]", value)
+        return {mask(key, ""): masked_value(item, mask, *names, key) for key, item in found.items()}
     if isinstance(value, (list, tuple)):
-        return [masked_value(item, mask, name) for item in value]
+        return [masked_value(item, mask, *names) for item in value]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         text = str(value)
-        masked = mask(text, name)
+        masked = _masked_text(text, mask, names)
         return value if masked == text else masked
     return value
+
+
+def _masked_text(text: str, mask: Mask, names: tuple[str, ...]) -> str:
+    for name in names or ("",):
+        text = mask(text, name)
+    return text
 
 
 def _masked_error(error: ErrorInfo, mask: Mask) -> ErrorInfo:

@@ -37,7 +37,14 @@ class Elsewhere(ResultHandler):
     def write(self, value: object, slot: Slot) -> JSONValue:
         Path(slot.run_id).write_text(json.dumps(value))
         address = f"sftp://me:canary@host/CUST-12345678/{slot.run_id}"
-        return {"address": address, "token": "canary", "parts": [{"CUST-87654321": 1}], "size": 3, "whole": True}
+        return {
+            "address": address,
+            "token": "canary",
+            "pwd": [{"is": "canary"}],
+            "parts": [{"CUST-87654321": 1}],
+            "size": 3,
+            "whole": True,
+        }
 
     def read(self, reference: JSONValue, slot: Slot) -> object:
         assert isinstance(reference, dict)
@@ -63,6 +70,7 @@ def test_an_address_shows_without_what_is_secret_and_still_leads_to_the_value(mo
     assert reference["shown"] == {
         "address": f"sftp://{MASK}@host/{MASK}/{SLOT.run_id}",
         "token": MASK,
+        "pwd": [{"is": MASK}],
         "parts": [{MASK: 1}],
         "size": 3,
         "whole": True,

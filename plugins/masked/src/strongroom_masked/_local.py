@@ -42,6 +42,7 @@ def _masking(
         except Exception:  # what is logged is the user's, and so is how it becomes a text
             # Whatever cannot be masked may be a secret.
             record.msg, record.args, record.exc_text = _FAILED, (), _FAILED if record.exc_info else None
+            record.exc_info = None
         return record
 
     return make

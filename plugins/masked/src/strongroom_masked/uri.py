@@ -26,17 +26,20 @@ class MaskedURI(WrappingHandler):
     id = "masked-uri"
 
     def show(self, reference: JSONValue) -> JSONValue:
-        return _masked(reference, "")
+        return _masked(reference, ("",))
 
 
-def _masked(value: JSONValue, name: str) -> JSONValue:
+def _masked(value: JSONValue, names: tuple[str, ...]) -> JSONValue:
+    """*value* as it may be seen where it stands under *names*, one within the other."""
     if isinstance(value, str):
-        return masker()(value, name)
+        for name in names:
+            value = masker()(value, name)
+        return value
     if isinstance(value, Mapping):
         # What a handler has for a name may be secret, too.
-        return {masker()(key): _masked(each, key) for key, each in value.items()}
+        return {masker()(key): _masked(each, (*names, key)) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_masked(each, name) for each in value]
+        return [_masked(each, names) for each in value]
     return value
 
 
