@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom import Flow, task
+from strongroom import Flow, ThreadExecutor, task
 from strongroom._interrupts import Comes, Interrupts
 from strongroom._memory_backend import MemoryBackend
 from strongroom._outbox import Straight
@@ -140,6 +140,24 @@ def test_who_waits_is_told_what_for_and_how_not_to_wait(caplog: pytest.LogCaptur
         engine(interrupt, lambda: until(lambda: caplog.messages), each.check)
 
     assert caplog.messages == ["ctrl-C: waiting for the end of the task 'slow'; press it again to stop at once"]
+
+
+def test_what_has_not_begun_is_not_said_to_be_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    class Elsewhere(ThreadExecutor):
+        crosses_processes = True
+        workers = 1
+
+    @task(name="waits")
+    def wait(_number: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        until(lambda: caplog.messages)
+
+    with Flow("f") as flow:
+        wait.map([1, 2, 3])
+    with pytest.raises(KeyboardInterrupt):
+        flow.run(backend=MemoryBackend(), executor=Elsewhere(1))
+
+    assert caplog.messages == ["ctrl-C: waiting for the end of waits[0]; press it again to stop at once"]
 
 
 def test_what_a_task_puts_in_its_place_stays() -> None:

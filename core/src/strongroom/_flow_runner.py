@@ -365,7 +365,7 @@ class FlowRunner:
 
     def _who_runs(self) -> str:
         """Whose end the run waits for now."""
-        running = [job for job, future in list(self._running.items()) if future is None or not future.done()]
+        running = [job for job, future in list(self._running.items()) if future is None or future.running()]
         names = [job.task.slug if job.map_index < 0 else f"{job.task.slug}[{job.map_index}]" for job in running]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return ", ".join(names[:_NAMED]) + more or "what is being written down"

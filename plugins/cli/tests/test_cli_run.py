@@ -16,6 +16,22 @@ from strongroom_cli._load import read_parameters
 
 from .terminal import Terminal
 
+STUBBORN = """
+from threading import Lock
+from strongroom import Flow, task
+
+class StubbornError(Exception):
+    def __init__(self):
+        super().__init__("not today")
+        self.lock = Lock()
+
+@task
+def fails():
+    raise StubbornError
+
+with Flow("stubborn") as flow:
+    fails()
+"""
 MANY = """
 from strongroom import Flow, task
 
@@ -120,6 +136,15 @@ def test_a_flow_that_fails_ends_with_1_and_says_why_in_one_line_that_leads_to_th
     (row,) = [line for line in done.lines if line.startswith("breaks ")]
     assert row.endswith(f"ZeroDivisionError: division by zero (flows.py:{number})")
     assert "Traceback" not in done.out + done.err
+
+
+def test_an_error_that_cannot_leave_its_process_is_told_as_any_other(terminal: Terminal) -> None:
+    terminal.write("stubborn.py", STUBBORN)
+
+    done = terminal.run("run", "stubborn.py", "--executor", "processes")
+
+    (row,) = [line for line in done.lines if line.startswith("fails ")]
+    assert row.endswith("StubbornError: not today (stubborn.py:12)")
 
 
 def test_an_error_that_does_not_come_from_the_users_code_is_not_given_a_line_of_ours(terminal: Terminal) -> None:

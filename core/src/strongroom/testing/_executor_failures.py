@@ -68,6 +68,18 @@ class ExecutorFailureTests:
         assert "raise_chain" in functions(error)
         assert state.message == "TwoPartError in the task"
 
+    def test_an_exception_tells_the_file_of_a_function_that_nobody_can_import(self, executor: Executor) -> None:
+        @task
+        def fail() -> None:
+            raise LookupError
+
+        error = self.run(executor, fail).result
+
+        assert isinstance(error, LookupError)
+        frame = error_info(error).frames[-1]
+        assert (frame.file, frame.function.rpartition(".")[2]) == (__file__, "fail")
+        assert frame.line > fail.run.__code__.co_firstlineno
+
     def test_a_group_of_exceptions_comes_whole(self, executor: Executor) -> None:
         @task
         def fail() -> None:

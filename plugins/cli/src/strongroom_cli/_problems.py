@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import strongroom
 from strongroom.documents import Frame
+from strongroom.errors import RecordedError
 from strongroom_cli._paths import short_path
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class Problem:
             # There is no frame for a line that could not be compiled.
             message = error.msg
             frames.append(Frame(error.filename, error.lineno or 0, "<module>"))
-        return cls(f"{type(error).__module__}.{type(error).__qualname__}", message, tuple(frames))
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        # What could not leave its process is what it was there.
+        return cls(error.kind if isinstance(error, RecordedError) else kind, message, tuple(frames))
 
     @classmethod
     def recorded(cls, info: ErrorInfo) -> Problem:

@@ -13,12 +13,16 @@ import sys
 import types
 from functools import lru_cache
 from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING
 
 import cloudpickle
 
 from strongroom.crossing import as_recorded, reduce_error
 from strongroom.errors import TransferError
 from strongroom.signals import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Definitions", "dumps", "loads"]
 
@@ -71,6 +75,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         if isinstance(obj, BaseException):
             # A signal stands for a state: without that it would not be the same.
             return reduce_error(as_recorded(obj) if self._inert and not isinstance(obj, Signal) else obj)
+        if isinstance(obj, types.CodeType):
+            # Cloudpickle leaves out which file it comes from, and so what tells somebody where an exception was raised.
+            return _in_file, (*self.dispatch_table[types.CodeType](obj)[:2], obj.co_filename)
         if not isinstance(obj, (types.FunctionType, type)):
             return super().reducer_override(obj)
         if self._definitions is None:
@@ -93,6 +100,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
         # What it uses in turn goes with it, since these may use each other.
         _Pickler(sink, None, inert=self._inert).dump(obj)
         return sink.getvalue()
+
+
+def _in_file(make: Callable[..., types.CodeType], parts: tuple[object, ...], file: str) -> types.CodeType:
+    return make(*parts).replace(co_filename=file)
 
 
 @lru_cache(maxsize=256)
