@@ -434,6 +434,13 @@ def test_a_long_chain_needs_no_deep_stack(executor: str) -> None:
         (lambda: one(task_args={"task_run_name": "{task_name:{nothing}}"}), "unknown"),
         (lambda: one(task_args={"task_run_name": "{task_name:{parameters.z}}"}), "attribute"),
         (lambda: one(task_args={"result_storage_key": "{"}), "no template"),
+        (
+            lambda: one(task_args={"result_storage_key": "../x"}),
+            "result_storage_key of the task 'one' is no key: each part",
+        ),
+        (lambda: one(task_args={"result_storage_key": "/x"}), "each part of a key"),
+        (lambda: one(task_args={"result_storage_key": "x/../{task_name}"}), "each part of a key"),
+        (lambda: one(task_args={"result_storage_key": "s3://bucket/{task_name}"}), "control characters"),
     ],
 )
 def test_a_wrong_template_stops_the_run_before_it_starts(build: Callable[[], object], words: str) -> None:

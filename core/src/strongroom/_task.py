@@ -228,6 +228,8 @@ class Task(Operators):
             if template is not None:
                 what = f"{label} of the task {self.slug!r}"
                 check_template(template, names, parameters, what=what)
+        if self.result_storage_key is not None:
+            checks.check_storage_key(self.slug, self.result_storage_key)
 
     @property
     def takes_any_input(self) -> bool:

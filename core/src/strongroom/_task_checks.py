@@ -17,8 +17,10 @@ import msgspec
 from strongroom._cache_policies import CachePolicy
 from strongroom._chain import Chain
 from strongroom._place import Place, as_place
+from strongroom._storage import check_key
+from strongroom._template import outline
 from strongroom.abc import ResultHandler, Serializer
-from strongroom.errors import DefinitionError, SettingsError
+from strongroom.errors import DefinitionError, PermanentStorageError, SettingsError
 from strongroom.states import State
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ __all__ = [
     "check_seconds",
     "check_signature",
     "check_storage",
+    "check_storage_key",
     "check_storage_keys",
     "check_tags",
     "check_timeout",
@@ -238,6 +241,14 @@ def check_storage(owner: str, storage: object) -> str | Path | Place | None:
         raise DefinitionError(f"result_storage of {owner!r}: {exc}") from None
     # What has the same URL or path is one storage, and is opened once.
     return storage if isinstance(storage, (str, Path)) else place
+
+
+def check_storage_key(task: str, template: str) -> None:
+    """Complain if no key that *template* can become stays inside its storage."""
+    try:
+        check_key(outline(template))
+    except PermanentStorageError as exc:
+        raise DefinitionError(f"result_storage_key of the task {task!r} is no key: {exc.reason}") from None
 
 
 def check_storage_keys(tasks: Iterable[Task]) -> None:

@@ -49,6 +49,11 @@ def check_template(template: str, names: Collection[str], parameters: Collection
             raise DefinitionError(f"{what} uses {{{first}{rest}}}, but the flow has no such parameter")
 
 
+def outline(template: str) -> str:
+    """*template* with a letter for each of its fields: what is wrong with that is wrong whatever they hold."""
+    return "".join(text + ("x" if name is not None else "") for text, name, _, _ in _FORMATTER.parse(template))
+
+
 def fill_template(template: str, values: Mapping[str, object]) -> str:
     """*template* with its fields replaced; it was checked before."""
     return _FORMATTER.vformat(template, (), values)
