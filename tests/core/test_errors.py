@@ -44,7 +44,7 @@ EXAMPLES = (
         for name in ("BackendError", "BackendUnavailableError", "StorageError", "DrawingError")
     ),
     errors.OutboxDamagedError("/home/outbox/00000000", "it is empty"),
-    errors.OutboxFullError("the outbox is full"),
+    errors.OutboxFullError("the outbox is full", "empty it", has_begun=True),
     errors.SecretError("a message"),
     errors.StrongroomError("a message"),
 )

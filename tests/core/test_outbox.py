@@ -259,14 +259,18 @@ def test_a_full_outbox_stops_the_run_and_loses_nothing_that_was_put(
                 outbox.put(envelope)
 
     with pytest.raises(
-        OutboxFullError, match=r"the 1 MB of backend.outbox_megabytes.*does not take.*strongroom outbox"
+        OutboxFullError,
+        match=r"the 1 MB of backend.outbox_megabytes.*does not take.*this run stops.*strongroom outbox.*resume",
     ):
         put_until_it_is_full()
 
     assert 1000 < number < 5000
     assert box_module.size_of(outboxes.root) <= 1_000_000
     # Nor does another run begin, before anything of it has run.
-    with pytest.raises(OutboxFullError), Outbox(backend, Outboxes(tmp_path, 100_000), "b" * 32):
+    with (
+        pytest.raises(OutboxFullError, match=r"does not take.*nothing was run.*try again"),
+        Outbox(backend, Outboxes(tmp_path, 100_000), "b" * 32),
+    ):
         pass
     backend.recover()
     assert outboxes.deliver(backend).documents == number
@@ -310,7 +314,7 @@ def test_a_full_disk_stops_the_run_and_not_the_process(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     number = int(done.stdout.split()[0])
-    assert "cannot be written: File too large" in done.stdout
+    assert "cannot be written: File too large, so this run stops here" in done.stdout
     backend = Kept()
     assert Outboxes(tmp_path, MOST).deliver(backend).documents == number
 
@@ -325,6 +329,16 @@ def put_on_a_small_disk(home: str) -> None:
                 outbox.put(an_envelope(number, size=2_000_000 if number > 5 else 300))
     except OutboxFullError as exc:
         sys.stdout.write(f"{number} {exc}")
+
+
+def test_an_outbox_that_cannot_be_made_does_not_speak_of_a_run_that_could_be_resumed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    outboxes = Outboxes(tmp_path / "file", MOST)
+
+    with pytest.raises(OutboxFullError, match="nothing was run") as caught, Outbox(Kept(), outboxes, RUN):
+        pass
+
+    assert "resume" not in str(caught.value)
 
 
 # Processes.

@@ -204,11 +204,12 @@ class Outbox:
             while self._moves == moves and self._put != self._sent:
                 is_late = self._is_hurried() or time.monotonic() > deadline
                 if is_late or self._error is not None or not self._sender.is_alive():
-                    raise OutboxFullError(self._outboxes.fullness)
+                    raise self._outboxes.full(has_begun=self._put > 0)
                 self._changed.wait(0.1)
 
     def _cannot_be_written(self, error: OSError) -> OutboxFullError:
-        return OutboxFullError(f"the outbox {str(self._outboxes.root)!r} cannot be written: {error.strerror}")
+        reason = f"the outbox {str(self._outboxes.root)!r} cannot be written: {error.strerror}"
+        return OutboxFullError(reason, "see to that", has_begun=self._put > 0)
 
     def _send_all(self) -> None:
         try:

@@ -146,7 +146,7 @@ class Outboxes:
             return
         self.deliver_left(backend, stop=lambda: False, moved=lambda _: None)
         if size_of(self.root) >= self.most_bytes:
-            raise OutboxFullError(self.fullness)
+            raise self.full(has_begun=False)
 
     @property
     def is_full(self) -> bool:
@@ -157,6 +157,11 @@ class Outboxes:
     def fullness(self) -> str:
         """What to say when there is no room."""
         return f"the outbox {str(self.root)!r} has the {self.most_bytes / 1e6:g} MB of backend.outbox_megabytes"
+
+    def full(self, *, has_begun: bool) -> OutboxFullError:
+        """What to raise then; *has_begun* if the run has recorded something."""
+        reason = f"{self.fullness}, and the backend does not take what waits in it"
+        return OutboxFullError(reason, "deliver what `strongroom outbox` shows", has_begun=has_begun)
 
     def discard(self, run_id: str) -> int:
         """Throw away what waits of a run, and never deliver it or miss it; how many boxes there were.

@@ -303,9 +303,9 @@ class BackendUnavailableError(BackendError, ConnectionError):
 class OutboxFullError(BackendError):
     """What waits for the backend has no more room on this machine, so that the run cannot go on."""
 
-    def __init__(self, reason: str) -> None:
-        rest = "nothing is lost: see `strongroom outbox`, and resume the run when that is delivered"
-        super().__init__(f"{reason}, and the backend does not take what waits in it, so this run stops here; {rest}")
+    def __init__(self, reason: str, way_out: str, *, has_begun: bool) -> None:
+        stops, again = ("this run stops here", "resume it") if has_begun else ("nothing was run", "try again")
+        super().__init__(f"{reason}, so {stops}; nothing that was recorded is lost: {way_out}, and then {again}")
 
 
 class OutboxDamagedError(BackendError):
