@@ -236,7 +236,7 @@ def interrupted_while_a_task_runs(interrupt: Callable[[], object], executor: Clo
 def ctrl_c(then: threading.Event) -> None:
     """Interrupt the main thread, and wait: there in vain, in another thread until it comes."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    then.wait(10)
+    then.wait(300)
 
 
 def test_an_interrupt_ends_in_cancelled_and_what_was_done_stays_done(recorded: Recorded, isolated: Path) -> None:

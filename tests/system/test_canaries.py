@@ -51,6 +51,7 @@ STATES = {
 }
 
 
+@Backend.register
 class Down:
     """A backend that cannot be reached for the first few times that something is sent to it."""
 

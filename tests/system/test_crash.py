@@ -43,7 +43,7 @@ def mortals(folder: str) -> Iterator[subprocess.Popen[str]]:
     command = mortal_as_a_script("die_again_and_again", folder)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
     assert process.returncode == 0
 
 
