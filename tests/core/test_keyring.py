@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom import _sealing
 from strongroom._key_file import _check_permissions
+from strongroom._sealing import SEALING_OVERHEAD, Sealing
 from strongroom.errors import KeyringError, SealError
 from strongroom.keyring import SEAL_OVERHEAD, Key, KeyFile, Keyring, bind
 
@@ -90,6 +92,48 @@ def test_sealing_twice_gives_different_bytes_of_the_stated_length() -> None:
     assert len(first) == len(b"message") + SEAL_OVERHEAD
 
 
+def test_messages_of_one_keyring_share_a_wrapped_data_key_and_never_a_nonce() -> None:
+    keyring = Keyring([Key(SECRET)])
+    sealed = [keyring.seal(b"message", b"context") for _ in range(1000)]
+
+    wrapped = len(sealed[0]) - len(b"message") - SEALING_OVERHEAD
+    assert len({each[:wrapped] for each in sealed}) == 1
+    assert len({each[wrapped : wrapped + 12] for each in sealed}) == len(sealed)
+    assert Keyring([Key(SECRET)]).seal(b"message", b"context")[:wrapped] != sealed[0][:wrapped]
+
+
+def test_a_data_key_is_renewed_before_nonces_could_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sealing, "_MOST_MESSAGES", 3)
+    keyring = Keyring([Key(SECRET)])
+
+    sealed = [keyring.seal(b"message", b"context") for _ in range(7)]
+
+    assert [each[:113] for each in sealed] == [*[sealed[0][:113]] * 3, *[sealed[3][:113]] * 3, sealed[6][:113]]
+    assert len({each[:113] for each in sealed}) == 3
+    assert {keyring.open(each, b"context") for each in sealed} == {b"message"}
+
+
+def test_a_message_does_not_open_behind_the_data_key_of_another() -> None:
+    first, second = Keyring([Key(SECRET)]), Keyring([Key(SECRET)])
+    one, other = first.seal(b"message", b"context"), second.seal(b"message", b"context")
+
+    with pytest.raises(SealError):
+        first.open(one[:113] + other[113:], b"context")
+
+
+def test_the_wrapped_key_of_a_record_seals_no_message() -> None:
+    keyring = Keyring([Key(SECRET)])
+    data_key, sealed = bytes(range(32)), keyring.seal(b"message", b"context")
+
+    for wrapped in (keyring.wrap(data_key, bind("data key")), keyring.wrap(data_key, b"")):
+        assert len(wrapped) == 113
+        forged = Sealing(wrapped, data_key).seal(b"message", b"context")
+        with pytest.raises(SealError):
+            keyring.open(forged, b"context")
+        with pytest.raises(SealError):
+            keyring.open(wrapped + sealed[113:], b"context")
+
+
 def test_no_secret_shows() -> None:
     key = Key(SECRET)
 
@@ -125,7 +169,7 @@ def test_purposes_have_different_subkeys() -> None:
     key = Key(SECRET)
     purposes = ("id", "seal", "wrap", "tag", "tag hmac-sha256", "cache", "token", "link")
 
-    assert len({key.subkey(purpose) for purpose in purposes}) == len(purposes)
+    assert len({key.subkeys[purpose] for purpose in purposes}) == len(purposes)
 
 
 def test_tokens_are_equal_for_equal_parts_only() -> None:

@@ -15,6 +15,7 @@ import msgspec
 from strongroom.errors import KeyringError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
 __all__ = ["KEY_ID_SIZE", "Key", "KeySet", "bind"]
@@ -56,7 +57,8 @@ class Key:
     created: datetime | None = field(default=None, compare=False)
     """None if the source of the key does not say."""
     id: str = field(init=False)
-    _subkeys: dict[str, bytes] = field(init=False, repr=False, compare=False)
+    subkeys: Mapping[str, bytes] = field(init=False, repr=False, compare=False)
+    """The 32-byte key for each purpose: such as ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
 
     def __post_init__(self) -> None:
         if len(self.secret) != _SECRET_SIZE:
@@ -64,7 +66,7 @@ class Key:
         subkeys = {
             purpose: blake3.blake3(self.secret, derive_key_context=text).digest() for purpose, text in _PURPOSES.items()
         }
-        object.__setattr__(self, "_subkeys", subkeys)
+        object.__setattr__(self, "subkeys", MappingProxyType(subkeys))
         # The id is derived, so that a wrong key is told by its name before anything is tried with it.
         object.__setattr__(self, "id", subkeys["id"][:KEY_ID_SIZE].hex())
 
@@ -76,10 +78,6 @@ class Key:
     def generate(cls) -> Key:
         """A new key from the operating system's random numbers."""
         return cls(os.urandom(_SECRET_SIZE), datetime.now(UTC).replace(microsecond=0))
-
-    def subkey(self, purpose: str) -> bytes:
-        """The 32-byte key for one purpose: such as ``seal``, ``wrap``, ``tag``, ``cache`` or ``token``."""
-        return self._subkeys[purpose]
 
 
 class KeySet(msgspec.Struct, frozen=True):

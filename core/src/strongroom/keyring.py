@@ -4,13 +4,15 @@
 One construction each, and no options:
 
 - subkeys: BLAKE3 in its key-derivation mode, one context string for each purpose (BLAKE3 paper, section 2.3);
-- sealing: Cobblestone-256 (C2SP chunked encryption), which derives a fresh key for each message from a random salt,
-  commits to its key and authenticates a context; version byte and key id go before it;
+- wrapping of keys: Cobblestone-256 (C2SP chunked encryption), which derives a fresh key for each message from a random
+  salt, commits to its key and authenticates a context; version byte and key id go before it;
+- sealing: AES-256-GCM under a data key of this process, which each message carries, wrapped: see `_sealing`;
 - tags and tokens: keyed BLAKE3.
 """
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,11 @@ import blake3
 from strongroom._held_keys import KEYRING_VARIABLE, DescriptorKeys, EnvironmentKeys, lend_keys, take_lent_keys
 from strongroom._key_file import KeyFile
 from strongroom._keys import KEY_ID_SIZE, Key, KeySet, bind
+from strongroom._sealing import DATA_KEY_SIZE, SEALING_OVERHEAD, Sealing, opening
 from strongroom.errors import KeyringError, SealError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -51,8 +54,14 @@ KEYRING_FILE = "keyring.toml"
 _SEAL_VERSION = b"\x01"
 _SEAL_PREFIX = len(_SEAL_VERSION) + KEY_ID_SIZE
 
-SEAL_OVERHEAD = _SEAL_PREFIX + 72
-"""How many bytes longer the sealed form of a message of less than 16 KiB is."""
+_WRAPPED_SIZE = _SEAL_PREFIX + DATA_KEY_SIZE + 72
+
+SEAL_OVERHEAD = _WRAPPED_SIZE + SEALING_OVERHEAD
+"""How many bytes longer the sealed form of a message is."""
+
+_DATA_KEY = bind("data key")
+# So many data keys are remembered.
+_OPENED = 256
 
 LINK_SIZE = 16
 """How many bytes the tag has that links a document to the one before it."""
@@ -88,6 +97,9 @@ class Keyring:
         self._prefix = _SEAL_VERSION + bytes.fromhex(self._primary.id)
         self._source = source
         self._stamp = stamp
+        self._sealing: Sealing | None = None
+        # All that one process has sealed opens with one key, or few: they need not be unwrapped for each message.
+        self._opening = lru_cache(maxsize=_OPENED)(self._unwrapped)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keys do not travel: another process of their owner gets them where they are.
@@ -129,7 +141,11 @@ class Keyring:
 
         Sealing the same message twice gives different bytes. Make *context* with `bind`.
         """
-        return self._close("seal", message, context)
+        sealing = self._sealing
+        if sealing is None or sealing.is_used_up:
+            data_key = os.urandom(DATA_KEY_SIZE)
+            sealing = self._sealing = Sealing(self._close("seal", data_key, _DATA_KEY), data_key)
+        return sealing.seal(message, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What was sealed with *context*.
@@ -137,7 +153,13 @@ class Keyring:
         Raises:
             SealError: the bytes were changed, moved to another context, or sealed with a key that is not here.
         """
-        return self._open("seal", sealed, context)
+        try:
+            return self._opening(sealed[:_WRAPPED_SIZE])(sealed[_WRAPPED_SIZE:], context)
+        except self._refusals:
+            raise SealError from None
+
+    def _unwrapped(self, wrapped: bytes) -> Callable[[bytes, bytes], bytes]:
+        return opening(self._open("seal", wrapped, _DATA_KEY))
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
         """*data_key*, sealed for *context* with a subkey that seals nothing but keys."""
@@ -152,14 +174,14 @@ class Keyring:
         return self._open("wrap", wrapped, context)
 
     def _close(self, purpose: str, message: bytes, context: bytes) -> bytes:
-        encryptor = self._encryptor(self._primary.subkey(purpose), context)
+        encryptor = self._encryptor(self._primary.subkeys[purpose], context)
         return b"".join((self._prefix, encryptor.update(message), encryptor.finalize()))
 
     def _open(self, purpose: str, sealed: bytes, context: bytes) -> bytes:
         if sealed[: len(_SEAL_VERSION)] != _SEAL_VERSION:
             raise SealError
         key = self._find(sealed_with(sealed))
-        decryptor = self._decryptor(key.subkey(purpose), context)
+        decryptor = self._decryptor(key.subkeys[purpose], context)
         try:
             # Nothing is given out before the last chunk is authenticated, so a cut message is never half a message.
             return decryptor.update(sealed[_SEAL_PREFIX:]) + decryptor.finalize()
@@ -172,7 +194,7 @@ class Keyring:
         Raises:
             SealError: that key is not here.
         """
-        return self._find(key_id).subkey(purpose)
+        return self._find(key_id).subkeys[purpose]
 
     def _find(self, key_id: str) -> Key:
         key = self._keys.get(key_id)
@@ -194,7 +216,7 @@ class Keyring:
         # Nearly always the primary: each document has a link.
         is_ours = sealed.startswith(self._prefix)
         key = self._primary if is_ours else self._find(sealed_with(sealed))
-        return blake3.blake3(bind("link", previous, sealed), key=key.subkey("link")).digest(LINK_SIZE)
+        return blake3.blake3(bind("link", previous, sealed), key=key.subkeys["link"]).digest(LINK_SIZE)
 
     def token(self, purpose: str, *parts: str | int | bytes | None) -> str:
         """32 hexadecimal digits that stand for *parts*: equal for equal parts, and telling nothing without the key."""
@@ -234,7 +256,7 @@ class Keyring:
 
 
 def _name(key: Key, purpose: str, bound: bytes) -> str:
-    return blake3.blake3(bound, key=key.subkey(purpose)).digest(16).hex()
+    return blake3.blake3(bound, key=key.subkeys[purpose]).digest(16).hex()
 
 
 def _reopened(source: KeySource, primary: str) -> Keyring:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How are the many small messages of one process sealed?
+
+::
+
+    113 bytes   a data key, wrapped by the keyring: version, id of the key, Cobblestone-256
+    12          a random nonce
+    the rest    the message, encrypted with AES-256-GCM under the data key; the last 16 bytes are the tag
+
+Each task has two messages, and to derive a key for each of them would take longer than all the rest of sealing it. So a
+process has a data key of its own, which each message carries. It is never written down in clear, and is good for so few
+messages that random nonces do not meet (NIST SP 800-38D, section 8.3, allows 2**32), not even where the process forks.
+What is wrapped is committed to its key, so that no message opens with two.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DATA_KEY_SIZE", "SEALING_OVERHEAD", "Sealing", "opening"]
+
+DATA_KEY_SIZE = 32
+_NONCE_SIZE = 12
+_MOST_MESSAGES = 1 << 24
+
+SEALING_OVERHEAD = _NONCE_SIZE + 16
+"""How many bytes a message needs beside the wrapped data key."""
+
+
+class Sealing:
+    """One data key, for many messages. Safe to use from several threads."""
+
+    __slots__ = ("_encrypt", "_left", "_wrapped")
+
+    def __init__(self, wrapped: bytes, data_key: bytes) -> None:
+        """Seal with *data_key*, and put it before each message as *wrapped*."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only whoever seals or opens needs it
+
+        self._wrapped = wrapped
+        self._encrypt = AESGCM(data_key).encrypt
+        self._left = _MOST_MESSAGES
+
+    @property
+    def is_used_up(self) -> bool:
+        """True if another data key is due."""
+        return self._left <= 0
+
+    def seal(self, message: bytes, context: bytes) -> bytes:
+        """*message*, encrypted and authenticated together with *context*, behind the wrapped data key."""
+        # Threads may count one less than there were: the bound is far from where it would matter.
+        self._left -= 1
+        nonce = os.urandom(_NONCE_SIZE)
+        return b"".join((self._wrapped, nonce, self._encrypt(nonce, message, context)))
+
+
+def opening(data_key: bytes) -> Callable[[bytes, bytes], bytes]:
+    """What opens messages that were sealed with *data_key*: from what stands behind it, and the context.
+
+    It raises what `cryptography` raises: InvalidTag, or ValueError for what is too short.
+    """
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # as above
+
+    decrypt = AESGCM(data_key).decrypt
+    return lambda sealed, context: decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], context)
