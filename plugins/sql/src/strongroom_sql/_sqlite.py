@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-__all__ = ["begin_to_write", "checkpoint", "create_file", "engine", "most_parameters", "path_of", "unsynced"]
+__all__ = ["begin_to_write", "create_file", "engine", "most_parameters", "path_of", "unsynced"]
 
 _PRAGMAS: Final = (
     # A commit is on the disk when it returns; on macOS only this makes the drive itself write.
@@ -108,11 +108,6 @@ def unsynced(connection: sa.Connection) -> Iterator[None]:
         yield
     finally:
         driver.execute("PRAGMA synchronous = FULL")
-
-
-def checkpoint(connection: sa.Connection) -> None:
-    """Move what nobody else is reading from the write-ahead log to the database itself, without waiting."""
-    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def most_parameters(connection: sa.Connection) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -91,17 +91,13 @@ class SQLBackend(SQLRows):
             _leases.release(connection, lease)
 
     def close(self) -> None:
-        """Move the write-ahead log into the database, and close it; what was appended is safe without that."""
+        """Close it; the last one that does so anywhere moves the write-ahead log into the database."""
         if os.getpid() != self._process:
             return  # the connection is the parent's: to close it here could take away its locks
         with self._lock:
             connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            # Nothing is lost if this fails: the log is durable, and the next one to open the database reads it.
-            with suppress(sa.exc.DBAPIError):
-                _sqlite.checkpoint(connection)
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sa.Connection]:
