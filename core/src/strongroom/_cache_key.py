@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping  # msgspec looks at it
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +21,6 @@ from strongroom.errors import DefinitionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from strongroom._cache_policies import CachePolicy
     from strongroom._run import Run
     from strongroom.keyring import Keyring
 
@@ -30,6 +28,8 @@ __all__ = ["CacheKey"]
 
 # The name of the only record in its folder, where nothing is compared.
 _ANY = "any"
+# What a key is made of, beside the name of the task, where nobody has said it.
+_SOURCE_ALONE = frozenset({Part.TASK_SOURCE})
 
 
 class CacheKey(msgspec.Struct, frozen=True):
@@ -63,7 +63,8 @@ class CacheKey(msgspec.Struct, frozen=True):
         if parts is None:
             return None
         folder = keyring.cache_key("parts", *_flat(parts))
-        compared = maker.compared_parts()
+        validator = task.cache_validator
+        compared = {} if validator is None or validator is duration_only else maker.compared_parts(validator)
         if not compared:
             return cls(f"cache/{folder}/{_ANY}", parts, compared)
         fingerprints = {keyring.token("compared", label): each for label, each in compared.items()}
@@ -91,28 +92,28 @@ class _Maker:
         if task.cache_key is not None:
             return {"cache_key": self._print(task.cache_key, "cache_key")}
         # Two tasks of one source, or with one input, do not stand for each other: their names tell them apart.
-        parts = {"task": self._once(task.name, None, lambda: self._keyring.cache_key("name", task.name))}
+        parts = {"task": self._name()}
         policy = task.cache_policy
-        if not policy or Part.TASK_SOURCE in policy.parts:
+        chosen = _SOURCE_ALONE if policy is None or not policy.parts else policy.parts
+        if Part.TASK_SOURCE in chosen:
             parts["source"] = self._source()
-        if policy:
-            self._add_policy_parts(policy, parts)
-        return parts
-
-    def _add_policy_parts(self, policy: CachePolicy, parts: dict[str, str]) -> None:
-        if Part.RUN_ID in policy.parts:
+        if Part.RUN_ID in chosen:
             parts["run"] = self._print(self._run.id, "run id")
-        if Part.INPUTS in policy.parts:
-            left_out = policy.left_out
+        if Part.INPUTS in chosen:
+            left_out = policy.left_out if policy is not None else frozenset()
             inputs = {k: v for k, v in self._inputs.items() if k not in left_out} if left_out else self._inputs
             self._add_named("input", inputs, parts)
-        if Part.FLOW_PARAMETERS in policy.parts:
+        if Part.FLOW_PARAMETERS in chosen:
             self._add_named("parameter", self._run.parameters, parts)
+        return parts
 
-    def compared_parts(self) -> dict[str, str]:
-        validator = self._task.cache_validator or duration_only
-        if validator is duration_only:
-            return {}
+    def _name(self) -> str:
+        name = self._task.name
+        if (known := self._known.get(name)) is None:
+            known = self._known[name] = (None, self._keyring.cache_key("name", name))
+        return known[1]
+
+    def compared_parts(self, validator: Callable[..., bool]) -> dict[str, str]:
         parts: dict[str, str] = {}
         for kind, values in (("input", self._inputs), ("parameter", self._run.parameters)):
             names = getattr(validator, f"{kind}s", ())
@@ -128,9 +129,14 @@ class _Maker:
         task = self._task
         if isinstance(task, FunctionTask):
             function = task.run
-            make = partial(self._print, function, task.name)
             # What a function uses may have changed since it was last called. One that uses nothing has not changed.
-            return self._once(function, function.__code__, make) if uses_nothing(function) else make()
+            if not uses_nothing(function):
+                return self._print(function, task.name)
+            known = self._known.get(function)
+            # By identity: code is hashed and compared by all its instructions.
+            if known is None or known[0] is not function.__code__:
+                known = self._known[function] = (function.__code__, self._print(function, task.name))
+            return known[1]
         # What an instance of a subclass was made with decides what it does as much as its source.
         own = {
             name: self._print(value, f"{task.name}.{name}")
@@ -138,14 +144,6 @@ class _Maker:
             if name not in _attributes_of_every_task()
         }
         return self._print((type(task), own), task.name)
-
-    def _once(self, what: object, version: object, make: Callable[[], str]) -> str:
-        """What *make* answers, which is the same for *what* throughout the run, as long as its *version* is."""
-        known = self._known.get(what)
-        # By identity: code is hashed and compared by all its instructions.
-        if known is None or known[0] is not version:
-            known = self._known[what] = (version, make())
-        return known[1]
 
     def _print(self, value: object, where: str) -> str:
         return self._keyring.cache_key("value", canonical(value, where, foreign=self._foreign))

@@ -44,7 +44,7 @@ class Links:
         # Handing it on belongs to it: the order on the way has to be that of the tags.
         with self._lock:
             tag = self._keyring.link(self.head, envelope.sealed)
-            self._put(_with_sealed(envelope, envelope.sealed + tag))
+            self._put(msgspec.structs.replace(envelope, sealed=envelope.sealed + tag))
             self.head = tag
 
 
@@ -82,8 +82,4 @@ class Chain:
 
 def unlinked(envelope: Envelope) -> Envelope:
     """*envelope* as it was before its tag was put on."""
-    return _with_sealed(envelope, envelope.sealed[:-LINK_SIZE])
-
-
-def _with_sealed(envelope: Envelope, sealed: bytes) -> Envelope:
-    return msgspec.structs.replace(envelope, sealed=sealed)
+    return msgspec.structs.replace(envelope, sealed=envelope.sealed[:-LINK_SIZE])

@@ -102,12 +102,12 @@ class Reading:
             return None
 
     def _resolve(self, chain: str, allowed: Collection[str], location: str) -> Chain:
+        # What the reader writes itself it allows. It is used rather than looked up: it may be nobody's plugin.
+        if chain == self._chain.id:
+            return self._chain
         for id_ in chain.split("/"):
             if id_ not in allowed:
                 raise FormatNotAllowedError(id_, location)
-        # An instance that the reader holds is used rather than looked up: it may be nobody's plugin.
-        if chain == self._chain.id:
-            return self._chain
         *codecs, last = chain.split("/")
         own = self._chain.serializer
         serializer = own if own is not None and own.id == last else self._plugins.serializer(last)

@@ -224,13 +224,7 @@ def verify(
     if mapped is not None:
         return _verify_in_place(mapped, header, (context, line), hasher, location)
     if isinstance(source, io.BytesIO):
-        # A small record, all of which is in memory: nobody writes to bytes, so that no other copy is made.
-        data = source.read(payload_size)
-        hasher.update(data)
-        # A value may be a view of its bytes, and be changed: these get memory that can be written to.
-        copy = BufferReader(memoryview(bytearray(data))) if keep_in_memory else io.BytesIO(data)
-        decoded_size = _check_trailer(source.read(_TRAILER_SIZE + 1), len(data), hasher, location)
-        return Verified(header, cast("BinaryIO", copy), payload_size, decoded_size)
+        return _verify_small(source.read(), payload_size, header, hasher, location, keep_in_memory=keep_in_memory)
     payload, copied = private_copy(source, payload_size, keep_in_memory=keep_in_memory)
     try:
         for chunk in copied:
@@ -241,6 +235,21 @@ def verify(
         raise
     payload.seek(0)
     return Verified(header, payload, payload_size, decoded_size)
+
+
+def _verify_small(
+    rest: bytes, payload_size: int, header: Header, hasher: _Hasher, location: str, *, keep_in_memory: bool
+) -> Verified:
+    """As `verify`, for a record of which all is in memory: nobody writes to bytes, so that no other copy is made."""
+    if len(rest) != payload_size + _TRAILER_SIZE:
+        raise DamagedError(location)
+    # With the sizes, which stand right behind the payload: each cached result comes here, and each call counts.
+    hasher.update(rest[:-_TAG_SIZE])
+    decoded_size = _check_end(rest[-_TRAILER_SIZE:], payload_size, hasher, location)
+    data = rest[:payload_size]
+    # A value may be a view of its bytes, and be changed: these get memory that can be written to.
+    copy = BufferReader(memoryview(bytearray(data))) if keep_in_memory else io.BytesIO(data)
+    return Verified(header, cast("BinaryIO", copy), payload_size, decoded_size)
 
 
 def _verify_in_place(
@@ -280,11 +289,15 @@ def authenticate(source: BinaryIO, size: int, *, location: str, context: bytes, 
 def _check_trailer(trailer: bytes, payload_size: int, hasher: _Hasher, location: str) -> int:
     if len(trailer) != _TRAILER_SIZE:
         raise DamagedError(location)
-    sizes, tag = trailer[: _SIZES.size], trailer[_SIZES.size :]
-    hasher.update(sizes)
-    stated_size, decoded_size = _SIZES.unpack(sizes)
+    hasher.update(trailer[: _SIZES.size])
+    return _check_end(trailer, payload_size, hasher, location)
+
+
+def _check_end(trailer: bytes, payload_size: int, hasher: _Hasher, location: str) -> int:
+    """The decoded size that *trailer* states, which *hasher* has seen all but the tag of."""
+    stated_size, decoded_size = _SIZES.unpack_from(trailer)
     # In constant time: how far a forged tag agrees must not show.
-    if not _compare()(hasher.digest(), tag) or stated_size != payload_size:
+    if not _compare()(hasher.digest(), trailer[_SIZES.size :]) or stated_size != payload_size:
         raise DamagedError(location)
     return int(decoded_size)
 

@@ -19,7 +19,7 @@ from strongroom._links import Links
 from strongroom._memory_backend import MemoryBackend
 from strongroom.documents import KeptResult, LogDocument, RunDocument, StateDocument
 from strongroom.secret import Secret
-from strongroom.states import STATE_TYPES, Paused, Queued, Scheduled
+from strongroom.states import STATE_TYPES, Cached, Paused, Queued, Running, Scheduled, Success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +36,9 @@ __all__ = ["LOG_INDEX", "Recorder", "SharedRecorder", "StateRecorder", "linked"]
 
 LOG_INDEX = -2
 """The map index of lines of logs, which are no task's states."""
+
+# No failures, and nothing that waits.
+_PLAIN = frozenset({Cached, Running, Success})
 
 _NAMES = {kind: name for name, kind in STATE_TYPES.items()}
 
@@ -122,7 +125,8 @@ class Recorder:
             tags=tags,
             cache=cache,
         )
-        if more := _more(state, result, task):
+        # Nearly all states are such.
+        if (type(state) not in _PLAIN or state.cached_inputs) and (more := _more(state, result, task)):
             document = msgspec.structs.replace(document, **more)
         self._gate.send(document)
         # Only now: a document that was not let out leaves no gap.

@@ -188,7 +188,8 @@ class Task(Operators):
             return False
         # Spelled out, here and below: it is asked several times for each task, and a generator takes longer to make.
         is_timed = self.cache_for is not None or self.cache_validator is not None
-        return is_timed or self.cache_key_fn is not None or bool(self.cache_policy)
+        policy = self.cache_policy
+        return is_timed or self.cache_key_fn is not None or (policy is not None and bool(policy.parts))
 
     @property
     def asks_for_persistence(self) -> bool | None:
@@ -222,12 +223,11 @@ class Task(Operators):
 
     def check_templates(self, inputs: Iterable[str], context: Collection[str], parameters: Collection[str]) -> None:
         """Complain if a template uses what will not be there."""
-        names = {*inputs, *self.defaults(), *context, "parameters"}
-        for label in ("task_run_name", "result_storage_key"):
-            template = getattr(self, label)
-            if template is not None:
-                what = f"{label} of the task {self.slug!r}"
-                check_template(template, names, parameters, what=what)
+        templates = {"task_run_name": self.task_run_name, "result_storage_key": self.result_storage_key}
+        given = {label: template for label, template in templates.items() if template is not None}
+        names = {*inputs, *self.defaults(), *context, "parameters"} if given else set()
+        for label, template in given.items():
+            check_template(template, names, parameters, what=f"{label} of the task {self.slug!r}")
         if self.result_storage_key is not None:
             checks.check_storage_key(self.slug, self.result_storage_key)
 

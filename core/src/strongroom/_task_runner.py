@@ -15,7 +15,7 @@ from strongroom._errand import Errand, FailedErrandError, send
 from strongroom._jobs import task_context, trigger_view, upstream_states
 from strongroom._prints import call_logging_prints
 from strongroom._template import fill_template
-from strongroom._transactions import entered
+from strongroom._transactions import Entered
 from strongroom.context import context
 from strongroom.errors import DefinitionError, HandlerError, RecordedError, StrongroomError, TaskTimeoutError
 from strongroom.results import NoResult, Result
@@ -93,20 +93,24 @@ class TaskRunner:
     def run(self, state: State) -> State:
         """Take *state* as far as it can go."""
         state = unwrapped(state)
-        with context.use(self._context(state)), entered(self._transaction):
-            self._kept_inputs = state.cached_inputs
-            try:
-                state = self._prepare(state)
-                if state.is_running():
-                    state = self._run_rounds(state)
-            except _NotYet:
-                return state
-            finally:
-                if self._cache is not None:
-                    self._cache.release()
-            if self._deserves_retry(state):
-                state = self._change(state, self._retrying(state))
-        return state
+        with context.use(self._context(state)):
+            if self._transaction is None:
+                return self._run_here(state)
+            with Entered(self._transaction):
+                return self._run_here(state)
+
+    def _run_here(self, state: State) -> State:
+        self._kept_inputs = state.cached_inputs
+        try:
+            state = self._prepare(state)
+            if state.is_running():
+                state = self._run_rounds(state)
+        except _NotYet:
+            return state
+        finally:
+            if self._cache is not None:
+                self._cache.release()
+        return self._change(state, self._retrying(state)) if self._deserves_retry(state) else state
 
     def queue(self, state: State, reason: str, start_time: datetime) -> State:
         """Let the task in *state* wait for its turn: Queued, with its inputs, unless a handler wants otherwise."""
@@ -136,17 +140,9 @@ class TaskRunner:
 
     def _prepare(self, state: State) -> State:
         """Go through what decides whether the task is called; a Running state means that it is."""
-        for step in (
-            self._check_ready,
-            self._check_upstream,
-            self._read_inputs,
-            self._read_cache,
-            self.ask_trigger,
-            self._check_mapping,
-            self._take_turn,
-        ):
+        for step in self._STEPS:
             try:
-                new = step(state)
+                new = step(self, state)
             except Signal as signal:
                 new = self._with_inputs(signal.state)
             if new is not state:
@@ -249,6 +245,8 @@ class TaskRunner:
                 kind = type(upstream).__name__
                 return Failed(f"there is nothing to map over, since the task {edge.upstream.slug!r} is {kind}")
         return state
+
+    _STEPS: Final = (_check_ready, _check_upstream, _read_inputs, _read_cache, ask_trigger, _check_mapping, _take_turn)
 
     def _finish(self) -> State:
         """Call the task and keep what it returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,6 @@ from strongroom.states import Mapped, Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from strongroom._grouping import transaction
     from strongroom._run import Run
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from strongroom.results import Receipt, ResultStore
     from strongroom.states import State
 
-__all__ = ["STOPPED", "Earlier", "OpenTransaction", "Transactions", "current_transaction", "entered", "label_of"]
+__all__ = ["STOPPED", "Earlier", "Entered", "OpenTransaction", "Transactions", "current_transaction", "label_of"]
 
 _log = logging.getLogger("strongroom")
 
@@ -34,7 +33,6 @@ _ROLLED_BACK: Final = "rolled back"
 STOPPED: Final = "rolled back, since the run was stopped"
 
 _ABSENT: Final = object()
-_NOTHING: Final = nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +243,7 @@ def current_transaction() -> OpenTransaction:
     return found
 
 
-class _Entered:
+class Entered:
     """Lets `current_transaction` be *opened* while a ``with`` block is open."""
 
     def __init__(self, opened: OpenTransaction) -> None:
@@ -256,11 +254,6 @@ class _Entered:
 
     def __exit__(self, *error: object) -> None:
         _current.reset(self._token)
-
-
-def entered(opened: OpenTransaction | None) -> AbstractContextManager[None]:
-    """A ``with`` block for the run of a task that belongs to *opened*, if it does to any."""
-    return _NOTHING if opened is None else _Entered(opened)
 
 
 def _store(run: Run) -> ResultStore:

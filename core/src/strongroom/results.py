@@ -212,7 +212,7 @@ class ResultStore:
             NotEncryptedError: it is plain, and this reader takes encrypted ones only.
             DamagedError: its bytes are not those that were written under this key.
         """
-        location = self.locate(key)
+        location = self._storage.locate(key)
         source, stored_size = self._storage.open(key)
         with source:
             if size is not None and stored_size != size:
