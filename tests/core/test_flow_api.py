@@ -10,8 +10,9 @@ import pytest
 from strongroom import Constant, Flow, Parameter, Task, flow, task, unmapped
 from strongroom._handlers import NullHandler
 from strongroom._memory_backend import MemoryBackend
-from strongroom.caching import INPUTS
+from strongroom.caching import INPUTS, partial_inputs_only
 from strongroom.errors import CycleError, DefinitionError
+from strongroom.triggers import some_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,6 +346,8 @@ def _twice() -> None:
         (lambda: Flow("f").set_dependencies(add.copy(), keyword_tasks={"z": 1}), "'add' has no input 'z'"),
         (lambda: Flow("f").add_edge(one.copy(), add.copy(), "xx"), "did you mean 'x'"),
         (lambda: add(1, task_args={"trigger": 3}), "the trigger of the task 'add' cannot be called"),
+        (lambda: task(add.run, trigger=some_failed), r"yet to be made: write some_failed\(at_least=1\)"),
+        (lambda: task(add.run, cache_validator=partial_inputs_only), r"yet to be made: write partial_inputs_only\("),
         (lambda: add(1, task_args={"max_retries": -1}), "whole number from 0"),
         (lambda: add(1, task_args={"name": "two\nlines"}), "printable"),
         (lambda: add(1, task_args={"slug": ""}), "printable"),

@@ -203,10 +203,24 @@ def check_exception_types(
     return exceptions
 
 
+# What makes a trigger or a validator, and can be taken for one.
+_MAKERS: Mapping[tuple[object, object], str] = MappingProxyType(
+    {
+        ("strongroom.triggers", "some_successful"): "at_least=1",
+        ("strongroom.triggers", "some_failed"): "at_least=1",
+        ("strongroom.caching", "partial_inputs_only"): "['x']",
+        ("strongroom.caching", "partial_parameters_only"): "['x']",
+    }
+)
+
+
 def check_callable(task: str, argument: str, function: F) -> F:
     """Something that can be called."""
     if not callable(function):
         raise DefinitionError(f"{argument} of the task {task!r} cannot be called: it is a {type(function).__name__}")
+    name = getattr(function, "__name__", None)
+    if arguments := _MAKERS.get((getattr(function, "__module__", None), name)):
+        raise DefinitionError(f"{argument} of the task {task!r} is yet to be made: write {name}({arguments})")
     return function
 
 
