@@ -98,6 +98,7 @@ def test_keys_that_a_project_has_already_are_taken_over(
     before = KeyFile(isolated / "keyring.toml")
     before.create()
     before.promote(before.add())
+    before.add()
     (isolated / "logs").mkdir()  # of a run that there was
     sealed = Keyring.from_source(before).seal(b"message", b"")
 
@@ -105,6 +106,7 @@ def test_keys_that_a_project_has_already_are_taken_over(
 
     assert keyring.open(sealed, b"") == b"message"
     assert keyring.ids == Keyring.from_source(before).ids
+    assert keyring.created(keyring.primary) == Keyring.from_source(before).created(keyring.primary) is not None
     assert "delete the former" in caplog.text
     before.path.unlink()
     wrapped = KMSKeys(path, Project.open().settings.keys.url)
@@ -112,6 +114,18 @@ def test_keys_that_a_project_has_already_are_taken_over(
     path.unlink()
     with pytest.raises(KeyringError, match="is gone, and what lies beside it"):
         wrapped.create()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"secret": "AAAA"}, {"wrapped": "AAAA", "secret": "AAAA"}, {"wrapped": "AA!AA"}, {"wrapped": 5}],
+    ids=str,
+)
+def test_an_entry_of_another_form_is_not_brought_to_kms(path: Path, entry: dict[str, object]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # as `KeyFile.reveal` says, without any text
+        KMSKeys(path, "alias/nobody").reveal("0" * 16, entry)
+
+    assert not isinstance(caught.value, KeyringError)
 
 
 def test_what_was_wrapped_for_one_key_does_not_pass_for_another(path: Path, name: str) -> None:
@@ -147,6 +161,7 @@ def test_keys_that_somebody_has_wrapped_with_a_key_of_theirs_are_refused(
         ("UnrecognizedClientException", "log in anew"),
         ("ThrottlingException", "try again"),
         ("SomethingNewException", "KMS answers SomethingNewException"),
+        ("canary, with spaces", "KMS answers what it should not"),
     ],
 )
 def test_a_refusal_is_said_in_one_line(refusing: Callable[[str], None], path: Path, code: str, says: str) -> None:
