@@ -26,7 +26,7 @@ from strongroom import _box as box_module
 from strongroom import _outbox as outbox_module
 from strongroom import _segment as segment_module
 from strongroom._boot import UNKNOWN
-from strongroom._box import About, Box, Slit
+from strongroom._box import About, Box, Contents, Slit, size_of
 from strongroom._heads import known_head
 from strongroom._memory_backend import MemoryBackend
 from strongroom._outbox import Outbox, open_outbox
@@ -555,6 +555,37 @@ def test_a_file_of_somebody_else_is_named_and_left_alone(outboxes: Outboxes, dat
     assert "it is no file of an outbox" in left.reason
     assert str(folder) in left.reason
     assert segments(folder)[0].read_bytes() == data
+
+
+def test_what_somebody_puts_beside_the_files_of_a_box_is_left_there(outboxes: Outboxes) -> None:
+    folder = leave(outboxes, envelopes(4))
+    beside = [folder / name for name in ("00000000~", "000000000", "notes")]
+    for path in beside:
+        path.write_bytes(b"x")
+    backend = Kept()
+
+    assert outboxes.deliver(backend).documents == 4
+
+    assert list(backend.read(RUN)) == envelopes(4)
+    assert segments(folder) == sorted(beside)
+
+
+def test_a_box_that_was_delivered_meanwhile_is_no_box(outboxes: Outboxes) -> None:
+    assert Box.open(outboxes.root / f"{0:016x}-{RUN}") is None
+
+
+def test_who_puts_nothing_more_gives_back_the_room(outboxes: Outboxes) -> None:
+    box = Box.create(outboxes.root, RUN)
+    slit = Slit(box.folder, About(RUN, Kept.id, Kept.address), outboxes.most_bytes)
+    slit.put(an_envelope(0))
+    before = size_of(outboxes.root)
+
+    slit.close()
+    slit.close()
+    box.close()
+
+    assert size_of(outboxes.root) < before // 2
+    assert Contents(box.folder).documents == 1
 
 
 def tear_off(folder: Path, count: int | None) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import pickle
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from cryptography.cobblestone import Cobblestone256Decryptor
 
-from strongroom import Flow, task, transaction
+from strongroom import Flow, _record, task, transaction
+from strongroom._plugins import installed_plugins
 from strongroom.caching import INPUTS
 from strongroom.errors import DamagedError, FormatNotAllowedError, NotEncryptedError, SettingsError
 from strongroom.keyring import Key, Keyring
@@ -80,6 +82,21 @@ def test_no_decoder_sees_a_plain_record_that_claims_to_be_encrypted(tmp_path: Pa
 
     with pytest.raises(DamagedError):
         a_store(tmp_path).read("key")
+
+
+def test_a_plain_record_that_has_a_key_in_its_first_line_is_not_decoded(tmp_path: Path) -> None:
+    keyring, sink = Keyring([Key(SECRET)]), io.BytesIO()
+    header = _record.Header(chain="json", object="0" * 32, key=keyring.primary, created=0)
+    with_key = _record.with_data_key(header, bytes(32), "key", keyring)
+    writer = _record.RecordWriter(sink, with_key, _record.bound_to("key"), keyring)
+    writer.payload.write(installed_plugins(None).serializer("json").dumps("planted"))
+    writer.finish()
+    (tmp_path / "key").write_bytes(sink.getvalue())
+
+    for reader in (a_store(tmp_path, allow=("json",)), a_store(tmp_path, "json")):
+        record = reader.read("key")
+        with pytest.raises(DamagedError):
+            _ = record.result
 
 
 def test_a_project_that_requires_encryption_neither_writes_nor_reads_plain_results(tmp_path: Path) -> None:

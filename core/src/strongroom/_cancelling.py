@@ -64,23 +64,27 @@ def cancel_run(
         if leases is None:
             raise NotSupportedError("cancelling a run whose backend gives no leases", instead="stop its process")
         stack.enter_context(leases)
-        if not (before := _last_state(project, backend, run_id)):
-            raise UnknownRunError(run_id)
-        running = project.keyring.lease("run", run_id)
-        if _is_free(leases, running):
-            raise _not_cancelled(run_id, f"nobody runs it; its last state is {before}")
-        # The run itself holds this for a moment now and then, to ask whether somebody else does.
-        leases.hold(project.keyring.lease("cancel", run_id))
-        told()
-        _wait_until_free(leases, running, run_id, time.monotonic() + seconds)
-        state = _last_state(project, backend, run_id)
+        state = _stop(project, backend, leases, run_id, seconds=seconds, told=told)
+    if state in {"Running", "Cancelling"}:
+        raise _not_cancelled(run_id, "whoever ran it is gone; it can be resumed")
     if state != "Cancelled":
-        reason = (
-            "whoever ran it is gone; it can be resumed"
-            if state in {"Running", "Cancelling"}
-            else f"it ended as {state} before"
-        )
-        raise _not_cancelled(run_id, reason)
+        raise _not_cancelled(run_id, f"it ended as {state} before")
+
+
+def _stop(
+    project: Project, backend: Backend, leases: Leases, run_id: str, *, seconds: float, told: Callable[[], object]
+) -> str:
+    """Wish that the run stops, until it has; returns the type of its last state."""
+    if not (before := _last_state(project, backend, run_id)):
+        raise UnknownRunError(run_id)
+    running = project.keyring.lease("run", run_id)
+    if _is_free(leases, running):
+        raise _not_cancelled(run_id, f"nobody runs it; its last state is {before}")
+    # The run itself holds this for a moment now and then, to ask whether somebody else does.
+    leases.hold(project.keyring.lease("cancel", run_id))
+    told()
+    _wait_until_free(leases, running, run_id, time.monotonic() + seconds)
+    return _last_state(project, backend, run_id)
 
 
 def _wait_until_free(leases: Leases, name: str, run_id: str, deadline: float) -> None:
