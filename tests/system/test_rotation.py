@@ -7,16 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from strongroom import Flow, _buffers, task
+from strongroom import Flow, _buffers, _rewriting, task
 from strongroom._handlers import StoredHandler
 from strongroom.abc import Slot
 from strongroom.caching import INPUTS
-from strongroom.errors import DamagedError
+from strongroom.errors import DamagedError, TransientStorageError
 from strongroom.keyring import KeyFile, Keyring
 from strongroom.results import ResultStore
 
@@ -76,6 +78,41 @@ def test_a_damaged_record_is_not_made_authentic(path: Path) -> None:
     with pytest.raises(DamagedError):
         a_store(path).rewrite("key")
     assert place.read_bytes() == damaged
+
+
+def test_a_record_that_is_written_anew_while_it_is_rewritten_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = a_store(path)
+    before.write("value", "key")
+    rotate(path)
+    store = a_store(path)
+
+    def interrupted(source: BinaryIO, size: int) -> Iterator[memoryview]:
+        before.write("newer", "key")
+        return _buffers.chunks(source, size)
+
+    monkeypatch.setattr(_rewriting, "chunks", interrupted)
+
+    with pytest.raises(TransientStorageError, match="it was replaced meanwhile"):
+        store.rewrite("key")
+    assert store.read("key").result == "newer"
+    assert [each.name for each in (path.parent / "results").iterdir()] == ["key"]
+
+
+def test_what_is_no_record_or_is_gone_by_then_is_not_named_for_a_rewriting(path: Path) -> None:
+    for key in ("one", "two"):
+        a_store(path).write("value", key)
+    old, new = Keyring.open_or_create(path).primary, rotate(path)
+    store = a_store(path)
+    (path.parent / "results" / "other").write_bytes(b"no record")
+
+    assert sorted(store.former()) == sorted(store.former(old)) == ["one", "two"]
+    assert list(store.former(new)) == list(store.former("0" * 16)) == []
+    found = store.former()
+    first = next(found)
+    for key in ("one", "two"):
+        store.delete(key)
+    assert first in {"one", "two"}
+    assert list(found) == []
 
 
 def test_who_runs_for_long_checks_what_a_newer_key_tagged(path: Path) -> None:
