@@ -589,8 +589,8 @@ def test_who_puts_nothing_more_gives_back_the_room(outboxes: Outboxes) -> None:
 
 
 def tear_off(folder: Path, count: int | None) -> None:
-    """Make zeros of the last *count* bytes that were put, or of all of them."""
-    (path,) = segments(folder)
+    """Make zeros of the last *count* bytes that were put into the first file, or of all of them."""
+    path = segments(folder)[0]
     end = int.from_bytes(path.read_bytes()[16:24], "little")
     start = 64 if count is None else end - count
     with path.open("r+b") as file:
@@ -612,6 +612,21 @@ def test_what_a_crash_of_the_machine_tore_off_is_left_out_if_nobody_was_told_tha
     assert "the machine crashed" in left.reason
     assert list(backend.read(RUN)) == envelopes(whole)
     assert outboxes.waiting() == []
+
+
+def test_what_was_torn_off_before_more_was_put_is_missed(outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = envelopes(6, size=300_000)
+    folder = leave(outboxes, sent)
+    assert len(segments(folder)) == 2
+    tear_off(folder, 100)
+    monkeypatch.setattr(segment_module, "boot_id", lambda: b"another start ..")
+    backend = Kept()
+
+    (left,) = outboxes.deliver(backend).left
+
+    assert "a crash of the machine tore it, and more follows" in left.reason
+    assert list(backend.read(RUN)) == sent[:2]
+    assert len(segments(folder)) == 2
 
 
 def test_a_crash_is_taken_for_possible_where_it_is_not_known_which_start_of_the_machine_it_is(
