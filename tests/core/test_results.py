@@ -11,7 +11,7 @@ import os
 import pickle
 import stat
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast, get_args
 
 import fsspec
 import pytest
@@ -21,7 +21,8 @@ from strongroom import _local_storage, _record
 from strongroom._plugins import Plugins
 from strongroom._record import Suite
 from strongroom._storage import open_storage
-from strongroom.abc import JSONValue, ResultHandler, Serializer, Slot
+from strongroom.abc import Codec, CodecContext, JSONValue, ResultHandler, Serializer, Slot
+from strongroom.codecs import EncodingWriter
 from strongroom.errors import (
     DamagedError,
     FormatNotAllowedError,
@@ -68,7 +69,7 @@ def store(tmp_path: Path, serializer: Literal) -> ResultStore:
     return _store(tmp_path / "results", serializer)
 
 
-def _store(where: str | Path, serializer: str | Serializer = "auto", keyring: Keyring = KEYRING) -> ResultStore:
+def _store(where: str | Path, serializer: str | Serializer | Chain = "auto", keyring: Keyring = KEYRING) -> ResultStore:
     return ResultStore(where, serializer=serializer, keyring=keyring, allow=(), plugins=Plugins({}))
 
 
@@ -236,11 +237,44 @@ def test_the_reader_decides_the_format(tmp_path: Path, store: ResultStore, seria
 
 def test_a_missing_serializer_leaves_the_metadata_readable(tmp_path: Path, store: ResultStore) -> None:
     store.write("value", "key")
-    record = _store(tmp_path / "results").read("key", allow={"literal"})
+    told_first = ResultStore(tmp_path / "results", allow=("literal",), keyring=KEYRING, plugins=Plugins({}))
 
-    assert record.metadata.size > 0
-    with pytest.raises(MissingPluginError, match="literal"):
-        _ = record.result
+    for record in (_store(tmp_path / "results").read("key", allow={"literal"}), told_first.read("key")):
+        assert record.metadata.size > 0
+        with pytest.raises(MissingPluginError, match="literal"):
+            _ = record.result
+
+
+class Twice(Codec):
+    """Nobody's plugin: writes each byte twice."""
+
+    id = "twice"
+
+    def writer(self, sink: BinaryIO, context: CodecContext) -> BinaryIO:
+        class Writer(EncodingWriter):
+            def encode(self, data: memoryview) -> None:
+                sink.write(bytes(each for each in data for _ in range(2)))
+
+            def finish(self) -> None:
+                """Nothing marks the end."""
+
+        return cast("BinaryIO", Writer())
+
+    def reader(self, source: BinaryIO, context: CodecContext) -> BinaryIO:
+        return io.BytesIO(source.read()[::2])
+
+
+def test_what_a_reader_holds_is_used_for_other_chains_too_and_is_nobodys_plugin(
+    tmp_path: Path, serializer: Literal
+) -> None:
+    chains = {name: Chain((Twice(),) * count, serializer) for count, name in enumerate(("plain", "once", "twice"))}
+    for name, chain in chains.items():
+        _store(tmp_path / "results", chain).write(name, name)
+
+    for held in ("once", "twice"):
+        reader = _store(tmp_path / "results", chains[held])
+        for name in chains:
+            assert reader.read(name, allow={"twice", "literal"}).result == name
 
 
 def test_nothing_there_is_told_from_something_broken(store: ResultStore) -> None:
