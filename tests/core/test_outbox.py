@@ -588,6 +588,19 @@ def test_who_puts_nothing_more_gives_back_the_room(outboxes: Outboxes) -> None:
     assert Contents(box.folder).documents == 1
 
 
+@pytest.mark.parametrize("length", [0, 64])
+def test_an_empty_file_with_more_behind_it_is_missed(outboxes: Outboxes, length: int) -> None:
+    folder = leave(outboxes, envelopes(6, size=300_000))
+    first, second = segments(folder)
+    first.write_bytes(bytes(length))
+    backend = Kept()
+
+    (left,) = outboxes.deliver(backend).left
+
+    assert "it is empty" in left.reason
+    assert (list(backend.read(RUN)), segments(folder)) == ([], [first, second])
+
+
 def tear_off(folder: Path, count: int | None) -> None:
     """Make zeros of the last *count* bytes that were put into the first file, or of all of them."""
     path = segments(folder)[0]

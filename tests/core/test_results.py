@@ -223,9 +223,13 @@ def test_a_later_record_under_the_same_key_is_told_from_the_first(store: ResultS
         store.read("key", object_=first.object)
 
 
-def test_the_reader_decides_the_format(tmp_path: Path, store: ResultStore, serializer: Literal) -> None:
+def test_the_reader_decides_the_format(
+    tmp_path: Path, store: ResultStore, serializer: Literal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.write("value", "key")
-    reader = _store(tmp_path / "results")
+    reader, loaded = _store(tmp_path / "results"), list[str]()
+    # What is not allowed is not even looked for: to look for a plugin is to import it.
+    monkeypatch.setattr(Plugins, "serializer", lambda _, id_: loaded.append(id_))
 
     record = reader.read("key")
 
@@ -233,6 +237,7 @@ def test_the_reader_decides_the_format(tmp_path: Path, store: ResultStore, seria
     with pytest.raises(FormatNotAllowedError, match="literal"):
         _ = record.result
     assert serializer.loaded == 0
+    assert loaded == []
 
 
 def test_a_missing_serializer_leaves_the_metadata_readable(tmp_path: Path, store: ResultStore) -> None:

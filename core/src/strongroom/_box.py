@@ -171,7 +171,7 @@ class Box:
             path = _path(self.folder, numbers[0])
             segment = Segment.open(path)
             if segment is not None and self._is_left:
-                self.is_torn = not segment.check() or self.is_torn
+                self.is_torn = not segment.check()
             first = None if segment is None else segment.first()
             if segment is None or first is None:
                 # Whoever is making it, or died when he did, has not put anything into it.
