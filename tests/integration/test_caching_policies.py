@@ -260,3 +260,35 @@ def _types(run: State) -> str:
     states: Mapping[Task, State] = states_of(run)
     (found,) = [type(state).__name__ for task_, state in states.items() if task_.name == "uses"]
     return found
+
+
+def test_an_input_that_is_left_out_counts_with_its_default() -> None:
+    calls: list[object] = []
+    seen: list[Mapping[str, object]] = []
+
+    def made(default: object, **more: object) -> Task:
+        def pick(x: object = default) -> object:
+            context.calls.append(x)  # type: ignore[attr-defined]
+            return x
+
+        return a_task(pick, **{"cache_policy": INPUTS, "name": "pick", **more})
+
+    def result(of: Task, *given: object) -> object:
+        with Flow("flow") as flow:
+            picked = of(*given)
+        return states_of(flow.run(context={"calls": calls}))[picked].result
+
+    def by_x(_: object, inputs: Mapping[str, object]) -> str:
+        seen.append(inputs)
+        return str(inputs["x"])
+
+    assert [result(made(1)), result(made(1), 1), result(made(2)), result(made(2), 1), result(made(1), 2)] == [
+        1,
+        1,
+        2,
+        1,
+        2,
+    ]
+    assert calls == [1, 2]
+    assert result(made(7, cache_policy=None, cache_key_fn=by_x)) == 7
+    assert seen == [{"x": 7}]

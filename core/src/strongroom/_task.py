@@ -155,6 +155,8 @@ class Task(Operators):
         self._set(cache_validator=cache_validator, refresh_cache=refresh_cache, result_storage_key=result_storage_key)
         self._signature = self._find_signature()
         self.required_inputs = checks.required_inputs(self._signature)
+        # Once, and not each time: every run of a cached task asks.
+        self._defaults = {name: each.default for name, each in self.inputs().items() if each.default is not each.empty}
         checks.check_caching(self)
 
     def _set(self, **arguments: object) -> None:
@@ -241,9 +243,9 @@ class Task(Operators):
         parameters = self._signature.parameters.items()
         return {name: each for name, each in parameters if each.kind is not each.VAR_KEYWORD}
 
-    def defaults(self) -> dict[str, object]:
+    def defaults(self) -> Mapping[str, object]:
         """The inputs that `run` has a value for if it is not given any."""
-        return {name: each.default for name, each in self.inputs().items() if each.default is not each.empty}
+        return self._defaults
 
     def copy(self, **changes: object) -> Self:
         """A copy that is in no flow, with other attributes if some are given.

@@ -54,7 +54,8 @@ class TaskCache:
         self._task = task
         self._map_index = map_index
         self._run = run
-        self._inputs = inputs
+        # To leave an input out is to give it the value that the task has for it.
+        self._inputs = inputs = {**defaults, **inputs} if (defaults := task.defaults()) else inputs
         self._transaction = transaction
         self._sleep = sleep
         self._handler = _handler(task, run)
