@@ -141,6 +141,12 @@ def test_a_list_comes_back_from_a_variable_as_it_went_in(names: list[str]) -> No
     assert found.plugins.allow == tuple(names)
 
 
+@pytest.mark.parametrize("text", ['["json"]', "json arrow", "arrow,'json'", "compressed/json"])
+def test_what_is_no_list_of_names_is_refused_where_names_are_allowed(project: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"STRONGROOM_RESULTS_ALLOW: .* is no name; write names with commas"):
+        load({"STRONGROOM_RESULTS_ALLOW": text}, project)
+
+
 def test_an_empty_allow_list_allows_nothing(project: Path) -> None:
     assert load({"STRONGROOM_PLUGINS_ALLOW": ""}, project).plugins.allow == ()
 

@@ -8,6 +8,7 @@ From weak to strong: the defaults, the nearest ``strongroom.toml``, ``[tool.stro
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "load_file"]
 
 _OF_TESTS = "STRONGROOM_TEST_"
+_OF_NAMES = frozenset({"results.allow", "plugins.allow"})
+_NAME = re.compile(r"[\w.-]+")
 
 
 def load(env: Mapping[str, str], cwd: Path) -> Settings:
@@ -154,7 +157,10 @@ def _parse_text(key: str, text: str, origin: str) -> object:
     kind = TYPES[key]
     if kind in (tuple[str, ...], tuple[str, ...] | None):
         # An empty list stays an empty list: were it taken for "not set", an allow-list would let everything pass.
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        parts = tuple(part.strip() for part in text.split(",") if part.strip())
+        if key in _OF_NAMES and (odd := [part for part in parts if not _NAME.fullmatch(part)]):
+            raise SettingsError(f"{origin}: {odd[0]!r} is no name; write names with commas between, such as json,arrow")
+        return parts
     return convert(key, text, origin, strict=False)
 
 
