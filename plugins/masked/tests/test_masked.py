@@ -207,9 +207,12 @@ def test_log_records_are_masked_with_their_exceptions(value: str) -> None:
 
 
 def test_a_record_without_secrets_is_as_it_was() -> None:
-    record = _masking(logging.LogRecord, strongroom_mask)("user", logging.INFO, __file__, 1, "saw %s", ("a",), None)
+    info = (ValueError, ValueError("no secret"), None)
+
+    record = _masking(logging.LogRecord, strongroom_mask)("user", logging.INFO, __file__, 1, "saw %s", ("a",), info)
 
     assert (record.msg, record.args) == ("saw %s", ("a",))
+    assert (record.exc_info, record.exc_text) == (info, None)
 
 
 def test_what_cannot_be_masked_is_not_logged() -> None:

@@ -54,7 +54,7 @@ def _mask_record(record: logging.LogRecord, mask: Callable[[str, str], str]) -> 
     # A record without secrets keeps its arguments, for handlers that look at them.
     if masked != text:
         record.msg, record.args = masked, ()
-    if record.exc_info and record.exc_info[0] is not None:
+    if record.exc_info:
         shown = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
         masked = mask(shown, "log")
         if masked != shown:
