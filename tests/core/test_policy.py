@@ -342,12 +342,12 @@ def test_only_what_a_mask_changes_is_told_as_withheld() -> None:
 
 
 def test_a_number_under_a_name_is_masked_like_a_text(tmp_path: Path) -> None:
-    document = msgspec.structs.replace(RUN, parameters={"pin": 1234, "on": True, "in": {"pin": ["a", 2.5]}})
+    document = msgspec.structs.replace(RUN, parameters={"pin": 1234, "on": True, "in": {"pin": ["a", 2.5, True]}})
 
     opened = open_envelope(sent(document, policy(tmp_path), Blots()), KEYRING)
 
     assert isinstance(opened, RunDocument)
-    assert opened.parameters == {"pin": "***", "on": True, "in": {"pin": ["***", "***"]}}
+    assert opened.parameters == {"pin": "***", "on": True, "in": {"pin": ["***", "***", True]}}
 
 
 def test_what_is_masked_in_a_name_makes_the_column_a_token(tmp_path: Path) -> None:
