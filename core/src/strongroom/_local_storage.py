@@ -28,7 +28,7 @@ __all__ = ["LocalStorage"]
 
 _SMALL = 1 << 16
 _NO_FILE = "it is not a file"
-_AHEAD = 8 << 20
+_AHEAD = 32 << 20
 """So much is written before the disk is asked to begin. A file that is smaller is synced once."""
 # As `create` names them; nothing else that begins with a dot is ours to delete.
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
