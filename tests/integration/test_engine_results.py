@@ -244,7 +244,7 @@ FAILURES: dict[str, tuple[dict[str, object], str]] = {
     "format": ({"result_serializer": "json"}, "'stored' could not write a result: json cannot keep the value at"),
     "inline format": ({"result_handler": JSONHandler()}, "'json' cannot keep the value at $.key: JSON has no Opaque"),
     "storage": ({"result_storage": "/proc/nowhere"}, "'stored' could not write a result: "),
-    "key": ({"result_storage_key": "../out"}, "'stored' could not write a result: storage refuses"),
+    "key": ({"result_storage_key": "{x!s:->300}"}, "'stored' could not write a result: storage refuses"),
     "key from a value": ({"result_storage_key": "{x[2]}"}, "the key of the result could not be made: IndexError"),
 }
 
