@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom import Keyring, ResultStore, Serializer, Slot
+from strongroom._error_info import error_info
 from strongroom._handlers import StoredHandler
 from strongroom._jobs import Gathered
-from strongroom.crossing import as_recorded, reduce_error
+from strongroom.crossing import as_recorded, reduce_error, traced
+from strongroom.documents import Frame
 from strongroom.errors import KeyringError, NotSupportedError, TransferError, WorkerDiedError
 from strongroom.keyring import Key
 from strongroom.results import Result
@@ -125,6 +127,17 @@ def test_the_traceback_names_the_same_places_and_holds_no_values() -> None:
         frame.f_locals.keys() - {"LookupError", "__builtins__"} for frame, _ in traceback.walk_tb(again.__traceback__)
     ]
     assert held == [set()]
+
+
+def test_an_instruction_of_no_line_is_told_by_the_first_line_of_its_function() -> None:
+    """A ctrl-C may come there, too."""
+    code = compile("raise LookupError", "flow.py", "exec").replace(co_linetable=b"", co_firstlineno=7)
+    with pytest.raises(LookupError) as raised_there:
+        exec(code)
+
+    for error in (raised_there.value, crossed(raised_there.value)):
+        assert list(traced(error))[-1][1] == 7
+        assert error_info(error).frames[-1] == Frame("flow.py", 7, "<module>")
 
 
 def test_a_signal_that_is_its_own_result_comes_back_as_one() -> None:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import traceback
-
+from strongroom.crossing import traced
 from strongroom.documents import ErrorInfo, Frame
 from strongroom.errors import RecordedError
 
@@ -46,6 +45,5 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 
 
 def _frames(error: BaseException) -> tuple[Frame, ...]:
-    # walk_tb rather than extract_tb: that one would read the source lines, which never leave.
-    frames = list(traceback.walk_tb(error.__traceback__))[-_MAX_FRAMES:]
+    frames = list(traced(error))[-_MAX_FRAMES:]
     return tuple(Frame(_text(frame.f_code.co_filename), line, frame.f_code.co_qualname) for frame, line in frames)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from strongroom.errors import RecordedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["as_recorded", "reduce_error"]
+__all__ = ["as_recorded", "reduce_error", "traced"]
 
 _MAX_FRAMES = 100
 
@@ -37,10 +37,20 @@ def reduce_error(error: BaseException) -> tuple[object, ...]:
         error.__suppress_context__,
         [
             (frame.f_code.co_filename, line, frame.f_code.co_qualname)
-            for frame, line in list(traceback.walk_tb(error.__traceback__))[-_MAX_FRAMES:]
+            for frame, line in list(traced(error))[-_MAX_FRAMES:]
         ],
     )
     return kind, arguments, state, None, None, _restore
+
+
+def traced(error: BaseException) -> Iterator[tuple[types.FrameType, int]]:
+    """The frames that *error* came through, each with its line.
+
+    Some instructions belong to no line of the source, and a ctrl-C may come there, too: then it is the first one of the
+    function. Nothing reads the source for that.
+    """
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        yield frame, line if line and line > 0 else frame.f_code.co_firstlineno
 
 
 def as_recorded(error: BaseException) -> RecordedError:

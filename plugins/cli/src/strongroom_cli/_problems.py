@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import strongroom
+from strongroom.crossing import traced
 from strongroom.documents import Frame
 from strongroom.errors import RecordedError
 from strongroom_cli._paths import short_path
@@ -41,8 +42,7 @@ class Problem:
             message = str(error)
         except Exception as exc:  # the class is the user's, and its __str__ may raise anything
             message = f"<its text could not be made: {type(exc).__name__}>"
-        trace = traceback.walk_tb(error.__traceback__)
-        frames = [Frame(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in trace]
+        frames = [Frame(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in traced(error)]
         if isinstance(error, SyntaxError) and error.filename:
             # There is no frame for a line that could not be compiled.
             message = error.msg
