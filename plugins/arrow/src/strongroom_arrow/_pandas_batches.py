@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["converted"]
 
 _FIRST: Final = 1 << 10
-_SLICE: Final = 1 << 19
+_SLICE: Final = 1 << 18
 _SHARE: Final = 32
 _MISFITS: Final = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
