@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from strongroom.crossing import traced
+from strongroom.crossing import kind_of, traced
 from strongroom.documents import ErrorInfo, Frame
-from strongroom.errors import RecordedError
 
 __all__ = ["error_info"]
 
@@ -20,7 +19,7 @@ def error_info(error: BaseException, depth: int = 0) -> ErrorInfo:
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     deeper = depth + 1 < _MAX_DEPTH
     return ErrorInfo(
-        kind=error.kind if isinstance(error, RecordedError) else f"{type(error).__module__}.{type(error).__qualname__}",
+        kind=kind_of(error),
         message=_text(error),
         frames=_frames(error),
         notes=_notes(error),
@@ -45,5 +44,4 @@ def _notes(error: BaseException) -> tuple[str, ...]:
 
 
 def _frames(error: BaseException) -> tuple[Frame, ...]:
-    frames = list(traced(error))[-_MAX_FRAMES:]
-    return tuple(Frame(_text(frame.f_code.co_filename), line, frame.f_code.co_qualname) for frame, line in frames)
+    return tuple(Frame(_text(file), line, function) for file, line, function in list(traced(error))[-_MAX_FRAMES:])

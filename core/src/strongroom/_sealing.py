@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 __all__ = ["DATA_KEY_SIZE", "SEALING_OVERHEAD", "Sealing", "opening"]
 
 DATA_KEY_SIZE = 32
@@ -38,10 +40,8 @@ class Sealing:
 
     def __init__(self, wrapped: bytes, data_key: bytes) -> None:
         """Seal with *data_key*, and put it before each message as *wrapped*."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only whoever seals or opens needs it
-
         self._wrapped = wrapped
-        self._encrypt = AESGCM(data_key).encrypt
+        self._encrypt = _cipher(data_key).encrypt
         self._left = _MOST_MESSAGES
 
     @property
@@ -62,7 +62,11 @@ def opening(data_key: bytes) -> Callable[[bytes, bytes], bytes]:
 
     It raises what `cryptography` raises: InvalidTag, or ValueError for what is too short.
     """
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # as above
-
-    decrypt = AESGCM(data_key).decrypt
+    decrypt = _cipher(data_key).decrypt
     return lambda sealed, context: decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], context)
+
+
+def _cipher(data_key: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only whoever seals or opens needs it
+
+    return AESGCM(data_key)

@@ -153,10 +153,7 @@ class Task(Operators):
         self._set(result_handler=result_handler, result_storage=result_storage, result_serializer=result_serializer)
         self._set(cache_for=cache_for, cache_key=cache_key, cache_key_fn=cache_key_fn, cache_policy=cache_policy)
         self._set(cache_validator=cache_validator, refresh_cache=refresh_cache, result_storage_key=result_storage_key)
-        self._signature = self._find_signature()
-        self.required_inputs = checks.required_inputs(self._signature)
-        # Once, and not each time: every run of a cached task asks.
-        self._defaults = {name: each.default for name, each in self.inputs().items() if each.default is not each.empty}
+        self._look_at_run()
         checks.check_caching(self)
 
     def _set(self, **arguments: object) -> None:
@@ -171,6 +168,12 @@ class Task(Operators):
         def run(self) -> object:
             """Do the work; the arguments are the inputs, and what is returned is the result."""
             raise NotSupportedError(f"running the task {self.name!r}, which has no run method", instead="write one")
+
+    def _look_at_run(self) -> None:
+        """Note what `run` takes: once for each task, since each run of a cached one asks."""
+        self._signature = self._find_signature()
+        self.required_inputs = checks.required_inputs(self._signature)
+        self._defaults = {name: each.default for name, each in self.inputs().items() if each.default is not each.empty}
 
     def _find_signature(self) -> inspect.Signature:
         if "run" in vars(self):
@@ -230,8 +233,6 @@ class Task(Operators):
         names = {*inputs, *self.defaults(), *context, "parameters"} if given else set()
         for label, template in given.items():
             check_template(template, names, parameters, what=f"{label} of the task {self.slug!r}")
-        if self.result_storage_key is not None:
-            checks.check_storage_key(self.slug, self.result_storage_key)
 
     @property
     def takes_any_input(self) -> bool:

@@ -46,7 +46,6 @@ __all__ = [
     "check_seconds",
     "check_signature",
     "check_storage",
-    "check_storage_key",
     "check_storage_keys",
     "check_tags",
     "check_timeout",
@@ -257,7 +256,7 @@ def check_storage(owner: str, storage: object) -> str | Path | Place | None:
     return storage if isinstance(storage, (str, Path)) else place
 
 
-def check_storage_key(task: str, template: str) -> None:
+def _check_storage_key(task: str, template: str) -> None:
     """Complain if no key that *template* can become stays inside its storage."""
     try:
         check_key(outline(template))
@@ -266,11 +265,14 @@ def check_storage_key(task: str, template: str) -> None:
 
 
 def check_storage_keys(tasks: Iterable[Task]) -> None:
-    """Complain if two of *tasks* would keep their results under one key, as far as that is known before a run."""
+    """Complain about a key of results that is none, or that two of *tasks* share, as far as a template tells."""
     owners: dict[tuple[str, str], Task] = {}
     for task in tasks:
         key = task.result_storage_key
-        if key is None or "{" in key or task.persist_result is False:
+        if key is None:
+            continue
+        _check_storage_key(task.slug, key)
+        if "{" in key or task.persist_result is False:
             continue
         first = owners.setdefault((str(task.result_storage or ""), key), task)
         if first is not task:

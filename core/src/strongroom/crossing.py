@@ -16,7 +16,7 @@ from strongroom.errors import RecordedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["as_recorded", "reduce_error", "traced"]
+__all__ = ["as_recorded", "kind_of", "reduce_error", "traced"]
 
 _MAX_FRAMES = 100
 
@@ -35,22 +35,28 @@ def reduce_error(error: BaseException) -> tuple[object, ...]:
         error.__cause__,
         error.__context__,
         error.__suppress_context__,
-        [
-            (frame.f_code.co_filename, line, frame.f_code.co_qualname)
-            for frame, line in list(traced(error))[-_MAX_FRAMES:]
-        ],
+        list(traced(error))[-_MAX_FRAMES:],
     )
     return kind, arguments, state, None, None, _restore
 
 
-def traced(error: BaseException) -> Iterator[tuple[types.FrameType, int]]:
-    """The frames that *error* came through, each with its line.
+def traced(error: BaseException) -> Iterator[_Frame]:
+    """Where *error* came through: file, line and function of each frame. Nothing reads the source for that.
 
-    Some instructions belong to no line of the source, and a ctrl-C may come there, too: then it is the first one of the
-    function. Nothing reads the source for that.
+    Some instructions belong to no line of it, and a ctrl-C may come there, too: then it is that of the function itself.
     """
     for frame, line in traceback.walk_tb(error.__traceback__):
-        yield frame, line if line and line > 0 else frame.f_code.co_firstlineno
+        code = frame.f_code
+        yield code.co_filename, line if line and line > 0 else code.co_firstlineno, code.co_qualname
+
+
+def kind_of(error: BaseException) -> str:
+    """What the class of *error* is called, with its module; of one that stands for another, that one's."""
+    return error.kind if isinstance(error, RecordedError) else _name(type(error))
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def as_recorded(error: BaseException) -> RecordedError:
@@ -62,8 +68,8 @@ def as_recorded(error: BaseException) -> RecordedError:
         message = str(error)
     except Exception as exc:  # the exception is the user's class, and its __str__ may raise anything
         message = f"<its text could not be made: {type(exc).__name__}>"
-    kind, *others = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
-    recorded = RecordedError(kind, message, (kind, *others))
+    kinds = tuple(map(_name, type(error).__mro__))
+    recorded = RecordedError(kinds[0], message, kinds)
     recorded.__cause__, recorded.__context__ = error.__cause__, error.__context__
     recorded.__suppress_context__ = error.__suppress_context__
     notes = getattr(error, "__notes__", ())

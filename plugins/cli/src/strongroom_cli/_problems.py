@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import strongroom
-from strongroom.crossing import traced
+from strongroom.crossing import kind_of, traced
 from strongroom.documents import Frame
-from strongroom.errors import RecordedError
 from strongroom_cli._paths import short_path
 
 if TYPE_CHECKING:
@@ -42,14 +41,12 @@ class Problem:
             message = str(error)
         except Exception as exc:  # the class is the user's, and its __str__ may raise anything
             message = f"<its text could not be made: {type(exc).__name__}>"
-        frames = [Frame(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in traced(error)]
+        frames = [Frame(*each) for each in traced(error)]
         if isinstance(error, SyntaxError) and error.filename:
             # There is no frame for a line that could not be compiled.
             message = error.msg
             frames.append(Frame(error.filename, error.lineno or 0, "<module>"))
-        kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        # What could not leave its process is what it was there.
-        return cls(error.kind if isinstance(error, RecordedError) else kind, message, tuple(frames))
+        return cls(kind_of(error), message, tuple(frames))
 
     @classmethod
     def recorded(cls, info: ErrorInfo) -> Problem:
