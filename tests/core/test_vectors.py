@@ -198,10 +198,19 @@ def test_no_bit_of_a_record_may_differ(name: str) -> None:
     assert verified(good).header == RECORDS[name][0]
 
 
-def verified(data: bytes) -> Verified:
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_is_longer_or_shorter_than_storage_has_said_is_refused(name: str) -> None:
+    good = record(name)
+    for data in (good + b"x", *(good[:size] for size in range(good.index(b"\n") + 1, len(good)))):
+        with pytest.raises(DamagedError):
+            verified(data, len(good))
+
+
+def verified(data: bytes, size: int | None = None) -> Verified:
     source = io.BytesIO(data)
     start = read_header(source, "here")
-    return verify(source, len(data), start, location="here", context=bind("record", RECORD_KEY), keyring=KEYRING)
+    size = len(data) if size is None else size
+    return verify(source, size, start, location="here", context=bind("record", RECORD_KEY), keyring=KEYRING)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
