@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can a recorded task not do without, on this machine and right now?
+"""How long does a plain way to record a task take, on this machine and right now?
 
-It has two states, each of them a document that is sealed, linked to the one before and put into an SQLite file. That
-and nothing else is done here. A machine that does other things, too, is slow at this and at a run, so that a ratio of
-the two says more than a time. It is the processor's time, since everybody waits for what else it does.
+A task has two states, each of them a document that is sealed, linked to the one before and put into an SQLite file.
+That and nothing else is done here, with a key derived for each document: a yardstick stays what it is. A machine that
+does other things, too, is slow at this and at a run, so that a ratio of the two says more than a time. It is the
+processor's time, since everybody waits for what else it does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _TABLE = f"CREATE TABLE floor ({_IDENTITY}, sealed BLOB, PRIMARY KEY ({_IDENTITY
 
 
 def cpu_seconds(tasks: int, folder: Path) -> float:
-    """How long the processor takes for what so many recorded tasks cannot do without."""
+    """How long the processor takes for so many tasks."""
     keyring = Keyring.open_or_create(folder / "floor.toml")
     database = sqlite3.connect(folder / f"floor-{time.monotonic_ns()}.db", isolation_level=None)
     for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _TABLE):
@@ -32,7 +33,7 @@ def cpu_seconds(tasks: int, folder: Path) -> float:
     head, rows = bytes(16), []
     for number in range(tasks):
         for sequence in range(_DOCUMENTS_PER_TASK):
-            sealed = keyring.seal(bytes(_SEALED), bind("floor", number, sequence))
+            sealed = keyring.wrap(bytes(_SEALED), bind("floor", number, sequence))
             head = keyring.link(head, sealed)
             rows.append(("run", f"task-{number}", -1, sequence, sealed + head))
         if len(rows) >= _BATCH:

@@ -27,7 +27,7 @@ PEAK_BUDGET = 1 << 30
 GROWTH = 1.3
 CHILD_BUDGET_US = 100
 # Times the floor of a recorded task, as in test_flow_run.py.
-MOST_OF_A_CHILD = 12.0
+MOST_OF_A_CHILD = 6.0
 SMALL, LARGE = 1_000, 100_000
 CHILDREN = 10_000
 
