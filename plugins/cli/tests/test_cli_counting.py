@@ -44,6 +44,16 @@ def test_it_makes_room_for_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> N
     assert screen.getvalue() == "\r1 records looked at\r\x1b[K"
 
 
+def test_it_says_of_how_many_where_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+
+    with Counting("records", itertools.count().__next__, total=3) as counting:
+        counting.step()
+
+    assert screen.getvalue() == "\r1 of 3 records\r\x1b[K"
+
+
 def test_what_is_quick_or_looked_at_by_nobody_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for screen, clock in ((Screen(), lambda: 0.0), (io.StringIO(), itertools.count().__next__)):
         monkeypatch.setattr(sys, "stderr", screen)

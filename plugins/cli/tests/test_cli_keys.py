@@ -6,6 +6,10 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
+from strongroom.results import ResultStore
+
 from .terminal import Terminal
 
 
@@ -85,6 +89,54 @@ def test_a_damaged_result_is_named_and_left_alone(copy_of_lived: Terminal) -> No
     assert place.read_bytes() == damaged
 
 
+def test_a_rewriting_that_is_interrupted_says_how_far_it_is_and_goes_on(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert terminal.call("run", "flows.py:good", "rows=4").code == 0
+    rewrite, keys = ResultStore.rewrite, list[str]()
+
+    def interrupted(store: ResultStore, key: str) -> bool:
+        keys.append(key)
+        if len(keys) == 2:
+            raise KeyboardInterrupt
+        return rewrite(store, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultStore, "rewrite", interrupted)
+        stopped = terminal.call("keys", "rotate", "--rewrite")
+    primary = shown(terminal)["primary"]
+    done = json.loads(terminal.call("keys", "rewrite", "--json").out)
+
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.err == (
+        f"strongroom: interrupted: 1 record brought to the key {primary}, which seals; "
+        "`strongroom keys rewrite` goes on\n"
+    )
+    assert (done["primary"], done["problems"]) == (primary, [])
+    assert done["rewritten"] >= 1
+    assert terminal.call("store", "verify").code == 0
+
+
+def test_a_result_that_is_deleted_before_its_turn_is_no_problem(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert terminal.call("run", "flows.py:good", "rows=4").code == 0
+    rewrite, keys = ResultStore.rewrite, list[str]()
+
+    def deleted(store: ResultStore, key: str) -> bool:
+        keys.append(key)
+        if len(keys) == 1:
+            store.delete(key)
+        return rewrite(store, key)
+
+    monkeypatch.setattr(ResultStore, "rewrite", deleted)
+    done = terminal.call("keys", "rotate", "--rewrite", "--json")
+
+    assert done.code == 0
+    assert json.loads(done.out)["problems"] == []
+    assert json.loads(done.out)["rewritten"] == len(keys) - 1 > 0
+
+
 def test_keys_in_the_environment_are_used_and_shown_without_their_secrets(copy_of_lived: Terminal) -> None:
     text = (copy_of_lived.home / "keyring.toml").read_text()
     secrets = secrets_of(copy_of_lived)
@@ -123,6 +175,18 @@ def test_keys_in_a_place_that_cannot_be_written_are_not_rotated_and_the_way_out_
     assert rotated.code == 0
     newer = {"STRONGROOM_KEYS_SOURCE": "environment", "STRONGROOM_KEYRING": (aside / "keyring.toml").read_text()}
     assert len(json.loads(terminal.run("keys", "show", "--json", **newer).out)["keys"]) == 2
+
+
+def test_no_key_is_made_for_a_rewriting_in_a_storage_that_cannot_be_looked_into(terminal: Terminal) -> None:
+    before = shown(terminal)
+    terminal.write("a-file", "")
+
+    for place in ("ftp://user:secret@127.0.0.1/results", "a-file"):
+        refused = terminal.call("keys", "rotate", "--rewrite", "--storage", place)
+        assert refused.code != 0
+        assert refused.err.count("\n") == 1
+
+    assert shown(terminal) == before
 
 
 def test_a_key_that_does_not_seal_yet_rewrites_nothing(terminal: Terminal) -> None:

@@ -20,9 +20,9 @@ _CLEAR = "\r\x1b[K"
 class Counting:
     """A count on the terminal that is gone at the end; nothing where nobody looks. A ``with`` block."""
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """Count *what*, such as ``records checked``."""
-        self._what = what
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic, *, total: int | None = None) -> None:
+        """Count *what*, such as ``records checked``; of how many, if that is known."""
+        self._what = what if total is None else f"of {total} {what}"
         self._clock = clock
         self._watched = sys.stderr.isatty()
         self._count = 0

@@ -20,6 +20,7 @@ __all__ = [
     "INTERRUPTED",
     "MISUSED",
     "CommandError",
+    "InterruptedHalfway",
     "complain",
     "printable",
     "reported",
@@ -44,6 +45,10 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = MISUSED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class InterruptedHalfway(KeyboardInterrupt):
+    """Ctrl-C came into something that can be gone on with; the message says how far it is, and how to."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -84,8 +89,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            print("strongroom: interrupted", file=sys.stderr)  # noqa: T201
+        except KeyboardInterrupt as exc:
+            said = f": {exc}" if isinstance(exc, InterruptedHalfway) else ""
+            print(f"strongroom: interrupted{said}", file=sys.stderr)  # noqa: T201
             raise SystemExit(INTERRUPTED) from None
         except BrokenPipeError:
             # End like any program whose reader went away.

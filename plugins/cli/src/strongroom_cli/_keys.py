@@ -3,22 +3,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from strongroom.abc import SupportsRotation
-from strongroom.errors import StorageError, StrongroomError
+from strongroom.errors import NotFoundError, StorageError, StrongroomError
 from strongroom.project import Project
-from strongroom_cli._errors import FAILED, CommandError, printable
+from strongroom_cli._counting import Counting
+from strongroom_cli._errors import FAILED, CommandError, InterruptedHalfway, printable
 from strongroom_cli._output import Output, print_json
 
 if TYPE_CHECKING:
+    from strongroom import ResultStore
     from strongroom.abc import KeySource
     from strongroom.keyring import Keyring
 
 __all__ = ["changeable", "rewrite", "rotate", "show", "source_of"]
-
-_EVERY = 100
 
 
 def show(*, as_json: bool) -> None:
@@ -50,6 +49,9 @@ def rotate(storage: str | None, *, stage: bool, with_rewrite: bool, as_json: boo
     project = Project.open()
     before = project.keyring
     source = changeable(source_of(before))
+    if with_rewrite:
+        # If that storage cannot be looked into there is to be no new key: the same command again would make another.
+        next(project.store(storage).list(), None)
     order = _by_age(before)
     waiting = order[order.index(before.primary) + 1 :]
     # Readers first: a key is durable where they find it before anything is sealed with it.
@@ -75,30 +77,58 @@ def rewrite(storage: str | None, *, as_json: bool) -> None:
 
 
 def _rewrite(project: Project, storage: str | None, *, as_json: bool, more: dict[str, object]) -> None:
-    store = project.store(storage)
-    done, problems = 0, dict[str, str]()
-    watched = sys.stderr.isatty()
-    # Listed before, since what is written meanwhile may or may not be listed again.
-    former = list(store.former())
-    for number, key in enumerate(former, 1):
-        try:
-            done += store.rewrite(key)
-        except StorageError as exc:
-            problems[key] = str(exc)
-        if watched and (number % _EVERY == 0 or number == len(former)):
-            sys.stderr.write(f"\r{number} of {len(former)} records{chr(10) if number == len(former) else ''}")
-            sys.stderr.flush()
+    store, primary = project.store(storage), project.keyring.primary
+    rewriting = _Rewriting(store)
+    try:
+        rewriting.run()
+    except KeyboardInterrupt:
+        # Another `rotate` would make another key.
+        raise InterruptedHalfway(
+            f"{_count(rewriting.done)} brought to the key {primary}, which seals; `strongroom keys rewrite` goes on"
+        ) from None
+    done, problems = rewriting.done, rewriting.problems
     if as_json:
         listed = [{"key": key, "problem": problem} for key, problem in problems.items()]
-        print_json({**more, "primary": project.keyring.primary, "rewritten": done, "problems": listed})
+        print_json({**more, "primary": primary, "rewritten": done, "problems": listed})
     else:
         output = Output()
         for problem in problems.values():
             output.line(problem)
         left = f", {len(problems)} left as they are" if problems else ""
-        output.line(f"{done} record{'s' * (done != 1)} brought to the key {project.keyring.primary}{left}")
+        output.line(f"{_count(done)} brought to the key {primary}{left}")
     if problems:
         raise SystemExit(FAILED)
+
+
+class _Rewriting:
+    """The way of the records in *store* to the key that seals, as far as it has come."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+        self.done = 0
+        self.problems = dict[str, str]()
+
+    def run(self) -> None:
+        """Take all of it."""
+        former = list[str]()
+        # Listed before, since what is written meanwhile may or may not be listed again.
+        with Counting("records found") as counting:
+            for key in self._store.former():
+                former.append(key)
+                counting.step()
+        with Counting("records", total=len(former)) as counting:
+            for key in former:
+                try:
+                    self.done += self._store.rewrite(key)
+                except NotFoundError:
+                    pass  # deleted since it was listed
+                except StorageError as exc:
+                    self.problems[key] = str(exc)
+                counting.step()
+
+
+def _count(records: int) -> str:
+    return f"{records} record{'s' * (records != 1)}"
 
 
 def _by_age(keyring: Keyring) -> list[str]:
