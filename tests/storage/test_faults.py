@@ -72,6 +72,37 @@ def test_a_missing_bucket_is_said_to_the_writer(server: servers.Server) -> None:
     assert not storage.exists("folder/key")
 
 
+def test_a_folder_that_is_gone_is_made_again(server: servers.Server) -> None:
+    storage = open_storage(server.place("made-again"))
+    _put(storage, "folder/first")
+    if isinstance(storage, RemoteStorage):
+        storage._fs.rm(f"{storage._root}/folder", recursive=True)
+
+    _put(storage, "folder/second")
+
+    assert storage.exists("folder/second")
+
+
+def test_a_write_does_not_list_what_lies_beside_it(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    if server.kind != "webdav":
+        pytest.skip("its library is the one that lists a folder to tell that it is there")
+    from webdav4.client import Client
+
+    storage = open_storage(server.place("beside"))
+    _put(storage, "folder/first")
+    listed, propfind = list[str](), Client.propfind
+
+    def listing(client: Client, path: str, **options: object) -> object:
+        listed.append(path)
+        return propfind(client, path, **options)
+
+    monkeypatch.setattr(Client, "propfind", listing)
+    _put(storage, "folder/second")
+
+    assert listed
+    assert not [path for path in listed if path.endswith("folder")]
+
+
 def test_a_server_that_is_gone_is_transient(mortal: servers.Server) -> None:
     storage = open_storage(mortal.place("results"))
     _put(storage, "folder/key")

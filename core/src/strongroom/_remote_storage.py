@@ -72,6 +72,7 @@ class RemoteStorage:
         root = place.root if place.filesystem is not None else self._kind._strip_protocol(place.url)  # noqa: SLF001
         self._root = root.rstrip("/")
         self._moves = not self._kinds & _OBJECT_STORES and _can_move(self._kind)
+        self._folders = set[str]()
         # Web stores connect again by themselves, and take questions from many threads.
         self._keeps_connection = bool(self._kinds & _ONE_CONNECTION)
         self._local = threading.local()
@@ -293,16 +294,32 @@ class RemoteStorage:
             raise
 
     def _put(self, spool: BinaryIO, path: str, size: int, location: str) -> None:
-        spool.seek(0)
-        # Object stores have no folders, and some are asked for leave to make a bucket.
-        if not self._kinds & _OBJECT_STORES:
-            self._make_folder(path.rpartition("/")[0])
-        if hasattr(self._fs, "upload_fileobj"):
-            self._fs.upload_fileobj(spool, path, overwrite=True, size=size)
-        else:
-            self._write(spool, path, size)
+        self._send_into(path.rpartition("/")[0], spool, path, size)
         if self._size_of(path, location) != size:
             raise TransientStorageError(location, "fewer bytes arrived than were sent")
+
+    def _send_into(self, folder: str, spool: BinaryIO, path: str, size: int) -> None:
+        # Object stores have no folders, and some are asked for leave to make a bucket.
+        if not self._kinds & _OBJECT_STORES:
+            # Looked for once: some libraries list all that is in a folder to tell that it is there.
+            if folder in self._folders:
+                try:
+                    return self._send(spool, path, size)
+                except Exception:  # each file system says it in its own way
+                    self._folders.discard(folder)
+                    if self._fs.isdir(folder):
+                        raise
+            self._make_folder(folder)
+            self._folders.add(folder)
+        return self._send(spool, path, size)
+
+    def _send(self, spool: BinaryIO, path: str, size: int) -> None:
+        spool.seek(0)
+        if self._kinds & _WEBDAV and (client := getattr(self._fs, "client", None)) is not None:
+            # The file system would look for the folder each time, and so list all that is in it.
+            client.upload_fileobj(spool, path, overwrite=True, size=size)
+        else:
+            self._write(spool, path, size)
 
     def _make_folder(self, folder: str) -> None:
         # Another writer may make any of the folders on the way at the same moment: that is as good.
