@@ -42,6 +42,11 @@ def stream(value: pa.Table, metadata: bytes) -> bytes:
     return sink.getvalue()
 
 
+def described(rows: int) -> bytes:
+    """What a table of so many *rows* says of itself."""
+    return f'{{"is":"description","version":1,"kind":"pyarrow.Table","rows":{rows}}}'.encode()
+
+
 def sources(data: bytes) -> list[BinaryIO]:
     """A source that lends its memory, and one that does not."""
     return [io.BytesIO(data), cast("BinaryIO", io.BufferedReader(io.BytesIO(data)))]
@@ -194,6 +199,37 @@ def test_a_stream_without_its_end_mark_is_refused(serializer: ArrowIPC) -> None:
 
     for source in sources(data[:-8]):
         with pytest.raises(PayloadError, match="end mark"):
+            serializer.load(source)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_stream_whose_columns_are_compressed_is_refused_before_they_are_unpacked(
+    compression: str, serializer: ArrowIPC
+) -> None:
+    values = pa.table({"a": np.zeros(1 << 22)})
+    categories = pa.table({"a": pa.DictionaryArray.from_arrays(pa.array([0]), pa.array(["x" * (1 << 25)]))})
+    for value in (values, categories):
+        sink = io.BytesIO()
+        schema = value.schema.with_metadata({KEY: described(len(value))})
+        with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+            writer.write_table(value)
+        assert len(sink.getvalue()) < 1 << 20
+        before = pa.total_allocated_bytes()
+
+        for source in sources(sink.getvalue()):
+            with pytest.raises(PayloadError, match="it has compressed columns"):
+                serializer.load(source)
+        assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+def test_a_batch_that_says_in_the_old_way_that_it_is_compressed_is_refused(serializer: ArrowIPC) -> None:
+    value, sink = pa.table({"a": [1]}), io.BytesIO()
+    with pa.ipc.new_stream(sink, value.schema.with_metadata({KEY: described(1)})) as writer:
+        for batch in value.to_batches():
+            writer.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "zstd"})
+
+    for source in sources(sink.getvalue()):
+        with pytest.raises(PayloadError, match="it has compressed columns"):
             serializer.load(source)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from strongroom_arrow import _layout
 from strongroom_arrow._bytes import Content, Pieces
 from strongroom_arrow._errors import PayloadError, refusal
+from strongroom_arrow._messages import Messages, Shown
 from strongroom_arrow._types import foreign_field
 from strongroom_arrow._validity import checked
 
@@ -101,8 +102,11 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _read(content: Content) -> tuple[pa.Table, _layout.Description]:
-    in_memory = isinstance(content, memoryview)
-    file = pa.BufferReader(pa.py_buffer(content)) if in_memory else pa.PythonFile(content, mode="r")
+    if isinstance(content, memoryview):
+        Messages().show(content)
+        file = pa.BufferReader(pa.py_buffer(content))
+    else:
+        file = pa.PythonFile(Shown(content), mode="r")
     reader = pa.ipc.open_stream(file)
     description = _layout.decode((reader.schema.metadata or {}).get(_layout.KEY, b""))
     if foreign_field(reader.schema) is not None:
