@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import random
+import struct
+import tracemalloc
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from strongroom.errors import DamagedError, SerializationError
-from strongroom_arrow import ArrowIPC, Parquet
+from strongroom_arrow import ArrowIPC, Parquet, _pandas
 from strongroom_arrow._errors import PayloadError
 
 Same = Callable[[object, object], None]
@@ -231,6 +235,85 @@ def test_a_batch_that_says_in_the_old_way_that_it_is_compressed_is_refused(seria
     for source in sources(sink.getvalue()):
         with pytest.raises(PayloadError, match="it has compressed columns"):
             serializer.load(source)
+
+
+def test_columns_that_lie_over_each_other_are_refused(serializer: ArrowIPC) -> None:
+    size, count = 1 << 20, 100
+    data = stream(pa.table({str(at): np.zeros(size, "i1") for at in range(count)}), described(size))
+    head, end = data[: -8 - count * size], data[-8:]
+    # Where each begins and how long it is; all but the first two now lie where the first one does.
+    for at in range(2, count):
+        head = head.replace(struct.pack("<qq", at * size, size), struct.pack("<qq", 0, size))
+    data = head.replace(struct.pack("<q", count * size), struct.pack("<q", 2 * size)) + bytes(2 * size) + end
+
+    for source in sources(data):
+        with pytest.raises(PayloadError, match="its columns lie over each other"):
+            serializer.load(source)
+
+
+ROWS = 1 << 25
+LONG = pa.array(["x" * (1 << 20)])
+BOMBS = {
+    "nothing for nothing": (pd.Series([None, None], dtype=object), pa.nulls(ROWS)),
+    "nothing for labels": (pd.DataFrame(index=pd.Index([None, None], dtype=object)), pa.nulls(ROWS)),
+    "nothing for numbers": (pd.Series([1.5]), pa.nulls(ROWS)),
+    "nothing for times": (pd.Series(pd.to_datetime(["2026-01-31"]).tz_localize("UTC")), pa.nulls(ROWS)),
+    "one number many times": (pd.Series([1.5]), pa.RunEndEncodedArray.from_arrays([ROWS], pa.array([1.5]))),
+    "nothing for integers": (pd.Series([1], dtype="Int64"), pa.nulls(ROWS)),
+    "a dictionary for texts": (
+        pd.Series(["x"], dtype="string"),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(200, "i1")), LONG),
+    ),
+    "a dictionary for objects": (
+        pd.Series([b"x"], dtype=object),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(200, "i1")), LONG.cast(pa.binary())),
+    ),
+    "views of one text": (
+        pd.Series(["x"], dtype="string"),
+        pa.Array.from_buffers(
+            pa.string_view(),
+            200,
+            [None, pa.py_buffer(LONG.cast(pa.string_view()).buffers()[1].to_pybytes() * 200), LONG.buffers()[2]],
+        ),
+    ),
+    "a dictionary of lists for lists": (
+        pl.Series("a", [[1]]),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(50, "i1")), pa.array([[1] * (1 << 17)])),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_what_a_frame_would_write_out_row_by_row_is_refused(name: str, serializer: ArrowIPC) -> None:
+    honest, column = BOMBS[name]
+    schema = pa.ipc.open_stream(serializer.dumps(honest)).schema
+    metadata = json.loads(schema.metadata[KEY]) | {"rows": len(column)}
+    data = stream(pa.table([column], names=schema.names), json.dumps(metadata).encode())
+    assert len(data) < 2 << 20
+
+    # pandas and numpy tell Python of what they take; Arrow and polars take theirs elsewhere.
+    tracemalloc.start()
+    before = pa.total_allocated_bytes()
+    try:
+        with pytest.raises(PayloadError):
+            serializer.loads(data)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+        assert pa.total_allocated_bytes() - before < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_columns_of_nothing_are_kept_as_long_as_they_stand_beside_others(
+    serializer: ArrowIPC, same: Same, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pandas, "_ALWAYS_FINE", 1 << 20)
+    rows = 12_000
+    nothing = {str(at): np.full(rows, None, dtype=object) for at in range(12)}
+
+    with pytest.raises(SerializationError, match="nothing but missing values; drop them"):
+        serializer.dumps(pd.DataFrame(nothing))
+    for value in (pd.DataFrame({**nothing, "one": np.zeros(rows, bool)}), pd.DataFrame(nothing).head(10_000)):
+        same(serializer.loads(serializer.dumps(value)), value)
 
 
 def test_text_that_is_not_utf8_is_refused(serializer: ArrowIPC) -> None:

@@ -66,6 +66,8 @@ class Replay:
         self._head = head
         self._source = source
         self.tail = b""
+        self.size = 0
+        """How many bytes it has given out."""
         self.failure: BaseException | None = None
         """What the source raised: Arrow's own errors have the same types."""
 
@@ -77,6 +79,7 @@ class Replay:
         except BaseException as exc:
             self.failure = exc
             raise
+        self.size += len(data)
         self.tail = (self.tail + data[-8:])[-8:]
         return data
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from strongroom_arrow import _streams
 from strongroom_arrow._errors import PayloadError, refusal
-from strongroom_arrow._layout import VERSION, Description, Frame, Range
+from strongroom_arrow._layout import VERSION, ArrowColumn, Description, Frame, Levels, Objects, Range
 from strongroom_arrow._pandas_batches import converted
 from strongroom_arrow._pandas_columns import describe, describe_name, restore
 from strongroom_arrow._pandas_labels import are_field_names, describe_labels, pack, restore_labels, unpack
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["check", "dump", "load"]
 
 _NAMELESS: Final = "value"
+_ALWAYS_FINE: Final = 64 << 20
+_POINTER: Final = 8
+_MOST_BESIDE: Final = 16
 _MISFITS: Final = (AttributeError, LookupError, NotImplementedError, OverflowError, TypeError, ValueError)
 
 
@@ -52,6 +55,8 @@ def load(table: pa.Table, description: Description) -> pd.DataFrame | pd.Series:
     layout = description.frame
     if layout is None:
         raise PayloadError("it does not say how its columns make a frame")
+    if _is_nearly_nothing(layout, table.num_rows):
+        raise PayloadError("it would unpack to much more than it is")
     try:
         frame = _restore(table, layout)
     except PayloadError:
@@ -82,7 +87,7 @@ def _describe(value: object, frame: pd.DataFrame) -> Frame:
     if not frame.flags.allows_duplicate_labels:
         raise refusal("its flag allows_duplicate_labels would be lost; reset it with set_flags")
     columns = describe_labels(frame.columns, "$.columns")
-    return Frame(
+    layout = Frame(
         dtypes=tuple(
             describe(frame.iloc[:, position], f"$[{label!r}]") for position, label in enumerate(frame.columns)
         ),
@@ -92,6 +97,18 @@ def _describe(value: object, frame: pd.DataFrame) -> Frame:
         attrs=_describe_attrs(frame.attrs),
         series=describe_name(value.name, "$.name") if isinstance(value, pd.Series) else None,
     )
+    if _is_nearly_nothing(layout, len(frame)):
+        raise refusal("nearly all of it are columns of nothing but missing values; drop them")
+    return layout
+
+
+def _is_nearly_nothing(layout: Frame, rows: int) -> bool:
+    """True if no reader would make a frame of it: a column with nothing in it is large in pandas and no bytes here."""
+    levels = layout.index.levels if isinstance(layout.index, Levels) else ()
+    dtypes = [*layout.dtypes, *(level.dtype for level in levels)]
+    nothing = sum(isinstance(dtype, Objects) and dtype.of == "nothing" for dtype in dtypes)
+    beside = len(dtypes) - nothing - sum(isinstance(dtype, ArrowColumn) for dtype in dtypes)
+    return nothing * rows * _POINTER > _ALWAYS_FINE and nothing > _MOST_BESIDE * beside
 
 
 def _describe_attrs(attrs: dict[object, object]) -> dict[str, object]:

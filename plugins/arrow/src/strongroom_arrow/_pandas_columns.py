@@ -24,7 +24,7 @@ from strongroom_arrow._layout import (
     Zoned,
 )
 from strongroom_arrow._objects import describe_objects, restore_objects
-from strongroom_arrow._types import foreign_field
+from strongroom_arrow._types import foreign_field, is_plain
 from strongroom_arrow._zones import describe_zone, restore_zone
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ def restore(  # noqa: PLR0911  # one for each dtype of the closed list
 
     What does not fit together raises PayloadError, or one of several errors of pandas and Arrow.
     """
+    # Of other types a few bytes are many rows, which pandas would write out one by one; `_pandas` sees to columns of
+    # nothing.
+    is_nothing = isinstance(dtype, Objects) and dtype.of == "nothing"
+    if not isinstance(dtype, ArrowColumn | Category) and not is_nothing and not is_plain(column.type):
+        raise PayloadError("a column does not have the type that belongs to its dtype")
     match dtype:
         case NumPy():
             return _numpy(column, dtype.dtype)

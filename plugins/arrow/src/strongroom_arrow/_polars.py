@@ -11,6 +11,7 @@ import pyarrow as pa
 from strongroom_arrow import _streams
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._layout import VERSION, Description
+from strongroom_arrow._types import has_only_texts_to_choose_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,9 @@ def parts(value: object) -> Parts:
 
 def load(table: pa.Table, description: Description) -> pl.DataFrame | pl.Series:
     """The value that *table* was made of."""
+    # Of anything but texts polars writes out the dictionary, row by row.
+    if not all(has_only_texts_to_choose_from(field) for field in table.schema):
+        raise PayloadError("its columns are not those of a polars frame")
     try:
         frame = _from_arrow(table)
     except (pa.ArrowException, *_POLARS_ERRORS, ValueError) as exc:

@@ -11,7 +11,7 @@ from strongroom_arrow import _layout
 from strongroom_arrow._bytes import Content, Pieces
 from strongroom_arrow._errors import PayloadError, refusal
 from strongroom_arrow._messages import Messages, Shown
-from strongroom_arrow._types import foreign_field
+from strongroom_arrow._types import foreign_field, is_plain
 from strongroom_arrow._validity import checked
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ Parts: TypeAlias = "tuple[pa.Schema, Iterable[pa.RecordBatch], _layout.Descripti
 """What a stream is made of."""
 
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_ALWAYS_FINE: Final = 64 << 20
+_MOST_TIMES: Final = 2
 _SLICE: Final = 4 << 20
 _MAX_ROWS: Final = (1 << 31) - 1
 
@@ -73,6 +75,9 @@ def read(content: Content, *, known: bool = False) -> tuple[pa.Table, _layout.De
         raise PayloadError("it is not a whole and valid Arrow stream") from exc
     if table.num_rows != description.rows:
         raise PayloadError("it has more or fewer rows than it says")
+    size = len(content) if isinstance(content, memoryview) else content.size
+    if _size_of_columns(table) > max(_ALWAYS_FINE, _MOST_TIMES * size):
+        raise PayloadError("its columns lie over each other, and would unpack to much more than it is")
     return with_own_metadata(table), description
 
 
@@ -99,6 +104,12 @@ def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     rows = min(_MAX_ROWS, max(1, batch.num_rows * _SLICE // max(1, size)))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
+
+
+def _size_of_columns(table: pa.Table) -> int:
+    """The bytes of those columns that frames copy one by one."""
+    # Of others, such as unions, Arrow may end the process when it is asked.
+    return sum(column.nbytes for column in table.columns if is_plain(column.type))
 
 
 def _read(content: Content) -> tuple[pa.Table, _layout.Description]:

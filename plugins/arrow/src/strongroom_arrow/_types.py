@@ -10,10 +10,14 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["foreign_field", "has_dictionary"]
+__all__ = ["foreign_field", "has_dictionary", "has_only_texts_to_choose_from", "is_plain"]
 
 # Arrow's own, in C++. Any other extension type is Python code that one process registered and another one may not have.
 _CANONICAL = (pa.Bool8Type, pa.FixedShapeTensorType, pa.JsonType, pa.OpaqueType, pa.UuidType)
+_PLAIN = (
+    *(pa.types.is_primitive, pa.types.is_string, pa.types.is_large_string),
+    *(pa.types.is_binary, pa.types.is_large_binary),
+)
 _EXTENSION_NAME = b"ARROW:extension:name"
 
 
@@ -29,6 +33,18 @@ def foreign_field(schema: pa.Schema) -> str | None:
 def has_dictionary(field: pa.Field) -> bool:
     """True if *field*, or something in it, has categories."""
     return any(pa.types.is_dictionary(part.type) for part in _all_fields(field))
+
+
+def has_only_texts_to_choose_from(field: pa.Field) -> bool:
+    """True if the categories in *field* are texts, wherever there are any."""
+    types = [part.type for part in _all_fields(field)]
+    kinds = [type_.value_type for type_ in types if pa.types.is_dictionary(type_)]
+    return all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in kinds)
+
+
+def is_plain(type_: pa.DataType) -> bool:
+    """True if each row of a column of *type_* has bytes of its own, and nothing else in it."""
+    return any(matches(type_) for matches in _PLAIN)
 
 
 def _is_foreign(field: pa.Field) -> bool:
