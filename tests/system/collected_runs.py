@@ -25,15 +25,14 @@ from strongroom.project import Project
 GRACE = timedelta(hours=1)
 
 
-def start(function: Callable[[], object]) -> int:
-    """Call *function* in a fork; its pid."""
+def start(function: Callable[[], object], *, is_alone: bool = False) -> int:
+    """Call *function* in a fork; its pid. Beside others, a run that one of them is at cannot be resumed."""
     pid = os.fork()
     if pid == 0:
         try:
             function()
         except StrongroomError as exc:
-            # A run that somebody else is at cannot be resumed: that is no failure here.
-            if type(exc).__name__ not in {"NotResumableError", "BackendUnavailableError"}:
+            if is_alone or type(exc).__name__ not in {"NotResumableError", "BackendUnavailableError"}:
                 sys.stderr.write(f"{type(exc).__name__}: {exc}\n")
                 os._exit(1)
         os._exit(0)
@@ -60,6 +59,9 @@ def look(known: dict[str, str]) -> None:
     project = Project.open()
     store = project.store()
     with project.open_backend() as backend:
+        # As every command does: a run may have been killed before anything of it was delivered.
+        if left := project.outbox.deliver(backend, seconds=60).left:
+            raise SystemExit(f"the outbox keeps what the backend could have: {left[0].reason}")
         for run_id in backend.runs(limit=1 << 30):
             for document in project.documents(backend, run_id):
                 if not isinstance(document, StateDocument):
@@ -138,10 +140,10 @@ def main(rounds: int, seed: int) -> None:
     # All that was stopped can still be gone on with.
     for run_id, type_ in known.items():
         if type_ not in {"Success", "Failed"}:
-            finish([start(lambda run_id=run_id: resume(run_id))])
+            finish([start(lambda run_id=run_id: resume(run_id), is_alone=True)])
     for _ in range(2):
         age()
-        finish([start(collect)])
+        finish([start(collect, is_alone=True)])
     known = runs()
     store = Project.open().store()
     left = [key for key in planted if store.exists(key)]
