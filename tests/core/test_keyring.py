@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,35 @@ def test_messages_of_one_keyring_share_a_wrapped_data_key_and_never_a_nonce() ->
     assert Keyring([Key(SECRET)]).seal(b"message", b"context")[:wrapped] != sealed[0][:wrapped]
 
 
-def test_a_data_key_is_renewed_before_nonces_could_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_fork_seals_with_a_data_key_of_its_own() -> None:
+    keyring = Keyring([Key(SECRET)])
+    before = keyring.seal(b"message", b"context")
+    read, write = os.pipe()
+
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, keyring.seal(b"message", b"context"))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    forked = os.read(read, 1 << 16)
+    after = keyring.seal(b"message", b"context")
+
+    assert before[:113] == after[:113] != forked[:113]
+    assert keyring.open(forked, b"context") == b"message"
+
+
+def test_threads_never_seal_with_one_nonce() -> None:
+    keyring = Keyring([Key(SECRET)])
+    keyring.seal(b"message", b"context")
+
+    with ThreadPoolExecutor(8) as pool:
+        sealed = list(pool.map(lambda _: keyring.seal(b"message", b"context"), range(4000)))
+
+    assert len({each[:125] for each in sealed}) == len(sealed)
+
+
+def test_a_data_key_is_renewed_after_so_many_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_sealing, "_MOST_MESSAGES", 3)
     keyring = Keyring([Key(SECRET)])
 

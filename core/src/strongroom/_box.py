@@ -146,20 +146,29 @@ class Box:
         Raises:
             OutboxDamagedError: what is there is not what was put.
         """
+        if self._segment is not None and (frames := self._waiting(self._segment)):
+            return frames
         while True:
             # Before the segment is looked at: the one before another gets nothing more.
             numbers = _numbers(self.folder)
             segment = self._current(numbers)
             if segment is None:
                 return []
-            frames, self._taken = segment.waiting(_MOST)
+            frames = self._waiting(segment)
             if frames or len(numbers) == 1 or not self._has_begun(numbers[1]):
-                return _decoded(segment, _envelope, frames)
+                return frames
             if self.is_torn:
                 raise OutboxDamagedError(str(segment.path), "a crash of the machine tore it, and more follows")
             self._segment = None
             segment.close()
             segment.path.unlink()
+
+    def _waiting(self, segment: Segment) -> list[Envelope]:
+        """The next envelopes of *segment* that are not delivered."""
+        if not self._is_left:
+            segment.refresh()
+        frames, self._taken = segment.waiting(_MOST)
+        return _decoded(segment, _envelope, frames)
 
     def confirm(self) -> None:
         """What was taken last has been delivered."""
@@ -180,8 +189,6 @@ class Box:
                 return None
             self.about = _decoded(segment, _about, [first])[0]
             self._segment = segment
-        elif self._segment is not None and not self._is_left:
-            self._segment.refresh()
         return self._segment
 
     def _has_begun(self, number: int) -> bool:
