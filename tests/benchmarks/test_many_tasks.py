@@ -54,10 +54,13 @@ def us_per_task(shape, size):
 
 shape, small, large = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 us_per_task(shape, 10)
-before = [us_per_task(shape, small) for _ in range(5)]
+# As many tasks in small runs as in the large one, half of them before it, and the mean of them: whatever else the
+# machine does meets both.
+half = large // small // 2
+before = [us_per_task(shape, small) for _ in range(half)]
 at_large, cpu_at_large = us_per_task(shape, large)
-# Before and after, so that whatever else the machine does meets both.
-at_small, cpu_at_small = map(min, zip(*before, *(us_per_task(shape, small) for _ in range(5))))
+seen = [*before, *(us_per_task(shape, small) for _ in range(half))]
+at_small, cpu_at_small = (sum(each) / len(seen) for each in zip(*seen))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({"small": at_small, "large": at_large, "growth": cpu_at_large / cpu_at_small, "peak": peak}))
 """
