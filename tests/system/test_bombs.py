@@ -13,7 +13,7 @@ import pytest
 from strongroom import CodecContext, Keyring, ResultStore
 from strongroom._plugins import installed_plugins
 from strongroom._record import Header, RecordWriter
-from strongroom.errors import DamagedError, SerializationError
+from strongroom.errors import DamagedError, SerializationError, SettingsError
 from strongroom.keyring import Key, bind
 
 KEY = "reports/monthly"
@@ -70,6 +70,23 @@ def test_what_becomes_more_than_it_says_is_refused_once_it_does(store: ResultSto
 
     # xz looks back into as much as it is written with.
     assert peak_of_reading(store) < 16 << 20
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_chain_of_thousands_of_codecs_is_refused(store: ResultStore, codec: str) -> None:
+    plant(store, f"{codec}/" * 3000 + "json", packed(codec, b"1"), 1)
+
+    assert peak_of_reading(store) < 4 << 20
+
+
+def test_no_writer_takes_a_chain_that_no_reader_would(store: ResultStore, tmp_path: Path) -> None:
+    longest = ResultStore(
+        tmp_path, serializer="compressed/" * 16 + "json", keyring=KEYRING, allow=(), plugins=installed_plugins(None)
+    )
+    assert store.read(longest.write([1]).key).result == [1]
+
+    with pytest.raises(SettingsError, match="a chain has at most 16 codecs, and this one has 17"):
+        ResultStore(tmp_path, serializer="compressed/" * 17 + "json", keyring=KEYRING, allow=())
 
 
 def test_a_bomb_in_a_bomb_is_refused(store: ResultStore) -> None:

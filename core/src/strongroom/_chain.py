@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
     from strongroom._plugins import Plugins
 
-__all__ = ["AUTO", "Chain", "as_chain", "unpacks_to_too_much"]
+__all__ = ["AUTO", "MOST_CODECS", "Chain", "as_chain", "unpacks_to_too_much"]
 
 AUTO = "auto"
+MOST_CODECS = 16
+"""Each calls the next one: with some hundred of them Python would run out of stack."""
 _BUFFER = 1 << 16
 _MOST_TIMES = 1 << 16
 _ALWAYS_FINE = 64 << 20
@@ -40,6 +42,8 @@ class Chain:
     def __post_init__(self) -> None:
         if not all(isinstance(codec, Codec) for codec in self.codecs):
             raise SettingsError("the first part of a chain is codecs, such as those of strongroom-compressed")
+        if len(self.codecs) > MOST_CODECS:
+            raise SettingsError(f"a chain has at most {MOST_CODECS} codecs, and this one has {len(self.codecs)}")
         if not isinstance(self.serializer, Serializer | None):
             raise SettingsError("the last part of a chain is a serializer, such as JSON() of strongroom-json, or None")
         # Once for each chain: both are asked for several times for each record that is read.

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from strongroom import _record
-from strongroom._chain import Chain, unpacks_to_too_much
+from strongroom._chain import MOST_CODECS, Chain, unpacks_to_too_much
 from strongroom._stored import Metadata, ResultRecord
 from strongroom.abc import CodecContext
 from strongroom.errors import DamagedError, FormatNotAllowedError, NotEncryptedError, PluginError
@@ -105,6 +105,8 @@ class Reading:
         # What the reader writes itself it allows. It is used rather than looked up: it may be nobody's plugin.
         if chain == self._chain.id:
             return self._chain
+        if chain.count("/") > MOST_CODECS:
+            raise DamagedError(location)
         for id_ in chain.split("/"):
             if id_ not in allowed:
                 raise FormatNotAllowedError(id_, location)
