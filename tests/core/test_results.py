@@ -18,6 +18,7 @@ import pytest
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from strongroom import _local_storage, _record
+from strongroom._handlers import StoredHandler
 from strongroom._plugins import Plugins
 from strongroom._record import Suite
 from strongroom._storage import open_storage
@@ -111,6 +112,22 @@ def test_a_suite_is_the_default_if_its_text_is(tmp_path: Path, store: ResultStor
     elsewhere.write([1], "key")
 
     assert store.read("key").result == [1]
+
+
+def test_an_empty_key_is_refused_rather_than_replaced_by_a_random_one(store: ResultStore) -> None:
+    for write in (lambda: store.write(1, ""), lambda: StoredHandler(store, "").write(1, SLOT)):
+        with pytest.raises(PermanentStorageError, match="each part of a key has 1 to 200 bytes"):
+            write()
+    assert list(store.list()) == []
+
+
+def test_a_record_that_has_expired_is_read_until_it_is_deleted(store: ResultStore) -> None:
+    store.write("value", "key", expires=1)
+
+    assert store.read("key").result == "value"
+    assert store.collect_garbage(grace=dt.timedelta(0)).deleted == 1
+    with pytest.raises(NotFoundError):
+        store.read("key")
 
 
 @pytest.mark.parametrize("suite", get_args(Suite))

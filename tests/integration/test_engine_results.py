@@ -21,9 +21,12 @@ from strongroom import (
     signals,
     states,
 )
+from strongroom._plugins import installed_plugins
 from strongroom.documents import StateDocument
+from strongroom.errors import SerializationError
+from strongroom.keyring import Key, Keyring
 from strongroom.project import Project
-from strongroom.results import Chain
+from strongroom.results import Chain, ResultStore
 from strongroom_compressed import Zstd
 from strongroom_json import JSON
 
@@ -328,3 +331,17 @@ def test_a_kept_result_is_found_again_by_another_project(recorded: Recorded, iso
     assert success.result is not None
     assert Project.open().result(success.result, success).value == {"a": [1, 2.5, None]}
     assert (isolated / "results/reports/flow").is_file()
+
+
+@pytest.mark.parametrize("chain", ["auto", "compressed/auto"])
+def test_what_the_same_reader_would_refuse_is_refused_when_it_is_written(chain: str, tmp_path: Path) -> None:
+    keyring = Keyring([Key(bytes(32))])
+    store = ResultStore(tmp_path, serializer=chain, keyring=keyring, allow={"json"}, plugins=installed_plugins(None))
+
+    with pytest.raises(SerializationError, match="'pickle' would, but"):
+        store.write(object)
+
+    assert list(store.list()) == []
+    assert store.read(store.write([1]).key).result == [1]
+    asked = ResultStore(tmp_path, serializer="pickle", keyring=keyring, allow=(), plugins=installed_plugins(None))
+    assert asked.read(asked.write(object).key).result is object

@@ -37,7 +37,8 @@ class StoredHandler(ResultHandler):
         return self._store
 
     def write(self, value: object, slot: Slot) -> JSONValue:
-        return self._store.write(value, self._key or self._store.key_for(slot)).to_reference()
+        key = self._store.key_for(slot) if self._key is None else self._key
+        return self._store.write(value, key).to_reference()
 
     def read(self, reference: JSONValue, slot: Slot) -> object:  # noqa: ARG002  # the seal has bound it to its slot
         with self.record(reference) as record:

@@ -157,7 +157,7 @@ class ResultStore:
     ) -> Receipt:
         """Keep *value* under *key*, replacing what was there, or under a new random key.
 
-        It is durable when this returns. *expires* is in microseconds since 1970-01-01 UTC.
+        It is durable when this returns. From *expires* on, in microseconds since 1970-01-01 UTC, it may be deleted.
 
         Raises:
             TypeError: *expires* is no number of microseconds.
@@ -168,8 +168,9 @@ class ResultStore:
             # It would be written as it is, and nobody could read the record.
             raise TypeError(f"expires is in microseconds since 1970, an int; this is a {type(expires).__name__}")
         id_ = os.urandom(16).hex()
-        key = check_key(key or f"results/{id_}")
+        key = check_key(f"results/{id_}" if key is None else key)
         chain = self._chain.for_value(value, self._plugins)
+        self._check_is_allowed(chain)
         header = _record.Header(
             chain=chain.id,
             object=id_,
@@ -198,12 +199,20 @@ class ResultStore:
         self._plugins.result_written(receipt)
         return receipt
 
+    def _check_is_allowed(self, chain: Chain) -> None:
+        """Complain about what the same store would not read: `AUTO` may have chosen it for one value."""
+        assert chain.serializer is not None  # noqa: S101  # it was chosen
+        if chain is not self._chain and chain.serializer.id not in self._allow:
+            needed = chain.serializer.id
+            raise SerializationError(AUTO, f"{needed!r} would, but results.allow lacks it; allow it, or choose another")
+
     def read(
         self, key: str, *, allow: Collection[str] = (), object_: str | None = None, size: int | None = None
     ) -> ResultRecord:
         """The record under *key*; *allow* names further ids of serializers and codecs to accept.
 
-        All of it is authenticated before this returns, and nothing of it is decoded before that. If *object_* is
+        All of it is authenticated before this returns, and nothing of it is decoded before that. One that has expired
+        is read for as long as it is there: a run that is resumed needs what it refers to. If *object_* is
         given, only that record is accepted, not a later one under the same key; if *size* is given, only one of so
         many bytes, so that a planted file cannot take more memory than the record would.
 
