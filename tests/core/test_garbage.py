@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -303,6 +304,32 @@ def test_a_mark_of_a_time_that_is_still_to_come_is_no_mark(store: ResultStore) -
     found = store.collect_garbage(Uses([ENDED]))
 
     assert (found.deleted, found.marked) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"\udcff": 1}',
+        '{"a": -1}',
+        f'{{"a": {1 << 63}}}',
+        f'{{"a": {"9" * 30}}}',
+        '{"a": "1"}',
+        "[" * 99_999,
+    ],
+)
+def test_marks_that_are_none_are_taken_for_no_marks_and_written_anew(store: ResultStore, text: str) -> None:
+    class Malformed(Marks):
+        def dump(self, value: object, sink: BinaryIO) -> None:
+            sink.write(text.encode(errors="surrogateescape"))
+
+    store.write(1, of(RUN))
+    age(store)
+    store._with(Malformed()).write(None, MARK)
+
+    assert store.collect_garbage(Uses([ENDED])).marked == 1
+    assert store._with(Marks()).read(MARK).result.keys() == {of(RUN)}
 
 
 def test_what_has_expired_stays_for_a_run_that_can_be_gone_on_with(store: ResultStore) -> None:

@@ -15,7 +15,7 @@ user gave a name of their own, and what runs have written of which the given rec
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol
 
 import msgspec
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["MARK", "Collected", "Collecting", "Garbage", "Marks", "References", "RunReferences"]
 
 MARK = "garbage/mark"
+_MARKS = dict[str, Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]]
 # As `ResultStore.key_for` names results. Whatever has another name was named by the user.
 _OF_A_RUN = re.compile(r"runs/([0-9a-f]{32})/[0-9a-f]{32}")
 
@@ -100,8 +101,8 @@ class Marks(Serializer):
 
     def load(self, source: BinaryIO) -> object:
         try:
-            return msgspec.json.decode(source.read(), type=dict[str, int])
-        except msgspec.DecodeError:
+            return msgspec.json.decode(source.read(), type=_MARKS)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise SerializationError(self.id, "what is stored is no list of keys") from None
 
 
@@ -165,8 +166,8 @@ class Collecting:
     def _read_marks(self) -> dict[str, int]:
         try:
             found = self._store.read(MARK).result
-        except StorageError:
-            # None yet, or none that can be believed: then nothing was marked.
+        except (StorageError, SerializationError):
+            # None yet, or none that can be believed or understood: then nothing was marked.
             return {}
         assert isinstance(found, dict)  # noqa: S101  # what the serializer reads
         return found
