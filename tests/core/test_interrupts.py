@@ -22,11 +22,11 @@ from strongroom.abc import StoppedAtOnce
 from strongroom.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from strongroom import Envelope
+    from strongroom_processes._worker import Worker
 
 
 MOMENTS = 1000 if os.environ.get("STRONGROOM_TEST_LONG") else 6
@@ -262,19 +262,49 @@ def test_wherever_it_comes_the_run_has_an_end(
     assert "Cancelled" in ends or (executor == "sync" and functions)
 
 
+@pytest.fixture
+def kept_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the workers of a run serve the next one, unless they were killed: to start them takes longer than a run."""
+    executors = pytest.importorskip("strongroom_processes.executor")
+    kept: list[Worker] = []
+
+    class Kept(executors.Worker):  # type: ignore[name-defined,misc]  # of a plugin
+        def __init__(self) -> None:
+            self.was_killed = False
+            super().__init__()
+
+        def kill(self) -> None:
+            self.was_killed = True
+            super().kill()
+
+        def close(self) -> None:
+            if self.was_killed:
+                super().close()
+            else:
+                kept.append(self)
+
+        def join(self) -> None:
+            if self not in kept:
+                super().join()
+
+    real = executors.Worker
+    monkeypatch.setattr(executors, "Worker", lambda: kept.pop() if kept else Kept())
+    yield
+    for worker in kept:
+        real.close(worker)
+        real.join(worker)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("executor", "file"), [("processes", "_flow_runner.py"), ("threads", "_outbox.py"), ("sync", "_running.py")]
 )
 def test_wherever_it_comes_the_record_in_a_database_is_whole_and_the_run_can_be_gone_on_with(
-    executor: str, file: str, isolated: Path
+    executor: str, file: str, kept_workers: None
 ) -> None:
     pytest.importorskip("strongroom_sql")
-    pytest.importorskip("strongroom_processes")
     with Flow("f", result_handler="json", persist_result=True) as flow:
         last = task(lambda x: x + 1, name="second")(task(lambda: 1, name="first")())
-    # To start processes takes longer than all the rest, and what was interrupted does not know who goes on with it.
-    again = "sync" if executor == "processes" else executor
     uninterrupted = Injected(sys.maxsize, file, "line", ())
     with uninterrupted:
         flow.run(executor=executor)
@@ -297,7 +327,7 @@ def test_wherever_it_comes_the_record_in_a_database_is_whole_and_the_run_can_be_
                     assert _sequences(rows, place) == list(range(len(_sequences(rows, place))))
                 if (end := [row.type for row in rows if not row.task][-1]) != "Success":
                     assert end == "Cancelled"
-                    assert flow.resume(run_id, executor=again).result[last].result == 2  # type: ignore[index]
+                    assert flow.resume(run_id, executor=executor).result[last].result == 2  # type: ignore[index]
 
 
 class Injected:

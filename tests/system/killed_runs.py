@@ -28,12 +28,30 @@ COUNT = 20
 PATIENCE = 120.0
 LONG_ENOUGH = 300.0
 INTERRUPTED = 130
-EXECUTORS = {signal.SIGKILL: ("sync", "sync", "sync", "threads"), signal.SIGINT: ("sync", "threads", "processes")}
+# To start processes takes longer than all that a run does.
+EXECUTORS = {
+    signal.SIGKILL: ("processes", "sync", "threads", "sync", *("sync", "sync", "threads", "sync") * 4),
+    signal.SIGINT: ("sync", "threads", "processes"),
+}
 
 
 def note(call: str) -> None:
     with LOG.open("a") as file:
-        file.write(f"{call}\n")
+        file.write(f"{os.getpid()} {call}\n")
+
+
+def noted() -> list[tuple[int, str]]:
+    """Each call that has begun, and the process that it is made in."""
+    lines = (line.partition(" ") for line in LOG.read_text().splitlines())
+    return [(int(pid), call) for pid, _, call in lines]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 @task(persist_result=True)
@@ -139,6 +157,17 @@ def check_record(project: Project, run_id: str) -> None:
         raise AssertionError(f"an interrupted run is recorded like this: {last}")
 
 
+def check_workers(workers: set[int]) -> None:
+    """See that no process of a run that is gone goes on, or has begun anything since it was resumed."""
+    if began := workers & {pid for pid, _ in noted()}:
+        raise SystemExit(f"these processes of a killed run began a task after its end: {began}")
+    end = time.monotonic() + PATIENCE
+    while any(is_running(worker) for worker in workers):
+        if time.monotonic() > end:
+            raise SystemExit(f"of these processes of a killed run some go on: {workers}")
+        time.sleep(0.001)
+
+
 def one_round(project: Project, longest: float, executor: str, known: set[str], how: signal.Signals) -> str:
     LOG.write_text("")
     status = in_a_fork(lambda: flow.run(executor=executor), stop_after=random.uniform(0, longest), how=how)
@@ -150,6 +179,8 @@ def one_round(project: Project, longest: float, executor: str, known: set[str], 
     if not run_id or run_id in known:
         return "not begun"
     known.add(run_id)
+    # Nobody waits for them: whoever resumes the run does so at once.
+    workers = {pid for pid, _ in noted()}
     found += sorted(kept(project, run_id))
     if how == signal.SIGINT and in_a_fork(lambda: check_record(project, run_id)) != 0:
         raise SystemExit(f"the run {run_id} is not recorded as it should be")
@@ -161,7 +192,8 @@ def one_round(project: Project, longest: float, executor: str, known: set[str], 
         if not ended:
             raise SystemExit(f"the run {run_id} could not be resumed: status {status}")
         return "ended"
-    repeated = set(found) & set(LOG.read_text().splitlines())
+    check_workers(workers)
+    repeated = set(found) & {call for _, call in noted()}
     if repeated:
         raise SystemExit(f"these were kept and run again: {sorted(repeated)}")
     return "resumed"

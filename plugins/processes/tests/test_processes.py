@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pickle
@@ -317,7 +318,10 @@ def pair():
 def wait(name):
     Path(name + ".tmp").write_text(str(os.getpid()))
     Path(name + ".tmp").rename(name)
-    while len(sys.argv) > 1:
+    if "in one call" in sys.argv:
+        # No other thread of the process runs meanwhile.
+        sum(range(10**13))
+    while "for ever" in sys.argv:
         time.sleep(0.1)
 
 with Flow("script") as flow:
@@ -356,10 +360,14 @@ def test_a_script_needs_no_guard_and_gets_its_own_classes_back(tmp_path: Path) -
     assert (out, err) == ("True 4\n", "")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_running_when_the_run_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [(signal.SIGINT, "for ever"), (signal.SIGKILL, "for ever"), (signal.SIGINT, "in one call")]
+    + [(signal.SIGKILL, "in one call")] * hasattr(fcntl, "F_SETSIG"),
+)
+def test_nothing_is_left_running_when_the_run_is_stopped(tmp_path: Path, how: signal.Signals, what: str) -> None:
     marks = [tmp_path / "one.pid", tmp_path / "two.pid"]
-    with start(tmp_path, "for ever") as script:
+    with start(tmp_path, what) as script:
         wait_until(lambda: all(mark.exists() for mark in marks) or script.poll() is not None)
         workers = [int(mark.read_text()) for mark in marks]
 

@@ -7,6 +7,7 @@ Each worker has a pipe of its own and is given one thing at a time, so that it i
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -157,6 +158,10 @@ def _serve(pipe: Connection, lifeline: Connection) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # What a task starts in turn is to have none of this: it may live longer.
+    for end in (pipe, lifeline):
+        os.set_inheritable(end.fileno(), False)  # noqa: FBT003  # as Python has it
+    _end_with(lifeline)
     threading.Thread(target=_follow, args=(lifeline,), name="strongroom-lifeline", daemon=True).start()
     known = b""
     problem: TransferError | None = None
@@ -189,8 +194,20 @@ def _mask() -> TransferError | None:
     return TransferError("what masks secrets", problem, instead="see that the worker has the same plugins and settings")
 
 
+def _end_with(lifeline: Connection) -> None:
+    """Have the system end this process with the one that started it: what nobody waits for must not go on.
+
+    Also within a call that lets no other thread run, and before anybody who resumes the run does anything.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        number = lifeline.fileno()
+        fcntl.fcntl(number, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(number, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(number, fcntl.F_SETFL, fcntl.fcntl(number, fcntl.F_GETFL) | os.O_ASYNC)
+
+
 def _follow(lifeline: Connection) -> None:
-    """End this process with the one that started it: what nobody waits for must not go on."""
+    """End this process with the one that started it, where the system does not, or this one was not ready for it."""
     with contextlib.suppress(EOFError, OSError):
         lifeline.recv_bytes()
     os._exit(1)
