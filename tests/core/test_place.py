@@ -137,6 +137,29 @@ def test_a_file_system_with_a_folder_is_a_place(tmp_path: Path) -> None:
     assert open_storage("memory://of-a-test").exists("key")
 
 
+@pytest.mark.parametrize("where", [fsspec.filesystem("memory"), "memory://", "memory:///"])
+def test_what_lies_at_the_root_of_a_file_system_is_found_by_its_url(where: object) -> None:
+    storage = open_storage(where)
+    with storage.create("of-a-test/root") as file:
+        file.write(b"data")
+
+    assert storage.url == "memory://"
+    assert open_storage(storage.url).exists("of-a-test/root")
+    assert "of-a-test/root" in {entry.key for entry in open_storage(storage.url).walk()}
+
+
+class CloudFileSystem(fsspec.AbstractFileSystem):
+    """One whose uppermost folders are buckets."""
+
+    protocol = "gs"
+
+
+@pytest.mark.parametrize("root", ["", "/", "gs://"])
+def test_a_store_with_buckets_is_refused_where_none_is_named(root: str) -> None:
+    with pytest.raises(SettingsError, match="names no bucket"):
+        open_storage((CloudFileSystem(), root))
+
+
 class Stranger:
     """Looks like a path of universal_pathlib, and has another kind of file system."""
 

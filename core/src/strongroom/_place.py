@@ -150,7 +150,13 @@ def _checked(url: str) -> str:
         raise SettingsError(f"the {parts.scheme} URL of a storage has a ? or a #; give options beside it, not in it")
     if any(part in {".", ".."} for part in unquote(parts.path).split("/")):
         raise SettingsError(f"the {parts.scheme} URL of a storage has a part . or ..; write it without")
-    return url.rstrip("/")
+    return _without_end(url)
+
+
+def _without_end(url: str) -> str:
+    """*url* without the slashes at its end, but for those that belong to its scheme: ``memory://``."""
+    shorter = url.rstrip("/")
+    return f"{shorter}//" if shorter.endswith(":") else shorter
 
 
 def _is_filesystem(thing: object) -> bool:
@@ -197,7 +203,7 @@ def _in_filesystem(filesystem: Any, root: str) -> Place:  # noqa: ANN401
     port = f":{options['port']}" if host and options.get("port") else ""
     kind = kinds[0]
     url = root if root.startswith(f"{kind}:") else f"{kind}://{user}{host}{port}{'/' * bool(host)}{root.lstrip('/')}"
-    return Place(url.rstrip("/"), filesystem=filesystem, root=root, from_code=True)
+    return Place(_without_end(url), filesystem=filesystem, root=root, from_code=True)
 
 
 def _has_host(filesystem: Any) -> bool:  # noqa: ANN401

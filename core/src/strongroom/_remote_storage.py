@@ -62,7 +62,7 @@ class RemoteStorage:
         """Use the records at *place*.
 
         Raises:
-            SettingsError: there is no such kind of storage here.
+            SettingsError: there is no such kind of storage here, or it has buckets and none is named.
         """
         self._url = place.url
         self._place = place
@@ -71,6 +71,8 @@ class RemoteStorage:
         self._kinds = frozenset([told] if isinstance(told, str) else told)
         root = place.root if place.filesystem is not None else self._kind._strip_protocol(place.url)  # noqa: SLF001
         self._root = root.rstrip("/")
+        if self._kinds & _OBJECT_STORES - {"memory"} and not self._root:
+            raise SettingsError(f"{place.url!r} names no bucket and no container; name one, as in s3://bucket/folder")
         self._moves = not self._kinds & _OBJECT_STORES and _can_move(self._kind)
         self._folders = set[str]()
         # Web stores connect again by themselves, and take questions from many threads.
