@@ -13,10 +13,12 @@ from concurrent.futures import wait as wait_for_all
 from types import CoroutineType
 from typing import TYPE_CHECKING
 
+from strongroom.crossing import last_resort
 from strongroom.errors import TaskTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
 __all__ = ["call"]
@@ -111,9 +113,11 @@ def _in_thread(
 
     seconds = None if timeout is None else min(timeout.total_seconds() + patience, threading.TIMEOUT_MAX)
     # A daemon: what cannot be stopped must not keep the process from ending.
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), name="strongroom-timed", daemon=True).start()
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="strongroom-timed", daemon=True)
     try:
-        return future.result(seconds)
+        with _watched(timeout, seconds):
+            thread.start()
+            return future.result(seconds)
     except TimeoutError:
         if future.done() or timeout is None:
             raise  # the function's own
@@ -124,3 +128,10 @@ def _in_thread(
                 each()
         wait_for_all([future], patience)
         raise
+
+
+def _watched(timeout: timedelta | None, seconds: float | None) -> AbstractContextManager[object]:
+    watch = last_resort.get()
+    if watch is None or timeout is None or seconds is None:
+        return contextlib.nullcontext()
+    return watch(seconds, TaskTimeoutError(timeout.total_seconds(), goes_on=True))

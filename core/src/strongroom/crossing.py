@@ -9,14 +9,27 @@ from __future__ import annotations
 
 import traceback
 import types
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeAlias
 
 from strongroom.errors import RecordedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-__all__ = ["as_recorded", "kind_of", "reduce_error", "traced"]
+    from strongroom.errors import TaskTimeoutError
+
+__all__ = ["as_recorded", "kind_of", "last_resort", "reduce_error", "traced"]
+
+_LastResort: TypeAlias = "Callable[[float, TaskTimeoutError], AbstractContextManager[object]]"
+
+last_resort: ContextVar[_LastResort | None] = ContextVar("strongroom_last_resort", default=None)
+"""What watches over a call with a timeout from outside of Python: ``last_resort(seconds, error)`` is open meanwhile.
+
+Some calls, such as ``sum(range(10**13))``, let no other thread run, so that nobody in the process can look at the clock
+and raise *error* after so many *seconds*. Whoever owns the process can see to its end then.
+"""
 
 _MAX_FRAMES = 100
 

@@ -16,17 +16,19 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cloudpickle
 import pytest
+from loky.backend import fork_exec
 
 from strongroom import Flow, ResultStore, _held_keys, hookimpl, task
 from strongroom.documents import StateDocument
 from strongroom.errors import DefinitionError, NotSupportedError, TransferError
 from strongroom.keyring import Key
 from strongroom.project import Project
-from strongroom.states import Failed
+from strongroom.states import Failed, TimedOut
 from strongroom_processes._worker import Worker
 from strongroom_processes.executor import ProcessExecutor
 
@@ -142,6 +144,25 @@ def test_a_task_that_takes_too_long_is_ended_with_its_process(tmp_path: Path) ->
     assert states[other].result != states[first].result
 
 
+def test_a_task_that_lets_nobody_look_at_the_clock_is_ended_too() -> None:
+    @task(timeout=0.1)
+    def count() -> int:
+        # One call, during which no other thread of the process runs.
+        return sum(range(10**13))
+
+    with Flow("a flow") as flow:
+        first = pid()
+        slow = count(upstream_tasks=[first])
+        other = pid(upstream_tasks=[slow], task_args={"trigger": lambda _: True})
+
+    states = flow.run(executor=ProcessExecutor(1)).result
+
+    assert isinstance(states[slow], TimedOut)
+    assert states[slow].message == "the task took longer than 0.1 seconds"
+    assert not is_running(states[first].result)
+    assert states[other].result != states[first].result
+
+
 def test_a_process_that_died_while_nobody_used_it_is_replaced() -> None:
     with ProcessExecutor(1) as executor:
         first = executor.submit(os.getpid).result(PATIENCE)
@@ -184,6 +205,25 @@ def test_an_interrupt_is_not_for_the_process_that_runs_a_task() -> None:
         interrupted = interrupt()
 
     assert flow.run(executor=ProcessExecutor(1)).result[interrupted].result == "not interrupted"
+
+
+def test_not_even_the_first_process_can_be_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked: list[bool] = []
+    real = fork_exec.fork_exec
+
+    def look(*args: object, **more: object) -> object:
+        blocked.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return real(*args, **more)
+
+    monkeypatch.setattr(fork_exec, "fork_exec", look)
+    # As in a program that has started no process yet.
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+    worker = Worker()
+    worker.close()
+    worker.join()
+
+    assert blocked == [True]
 
 
 def test_a_task_can_use_what_is_beside_it_in_a_module_that_cannot_be_imported(

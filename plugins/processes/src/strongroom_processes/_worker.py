@@ -12,11 +12,14 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
 from loky.backend import get_context
 
+from strongroom.crossing import last_resort
 from strongroom.errors import TransferError, WorkerDiedError
 from strongroom.keyring import lend_keys, take_lent_keys
 from strongroom.project import Project
@@ -27,11 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
+    from strongroom.errors import TaskTimeoutError
+
 __all__ = ["Worker"]
 
 _PATIENCE = 5.0
 # What stands before keys. Pickles, which are all other messages, begin with another byte.
 _KEYS, _SECRETS, _MASKS = b"K", b"S", b"M"
+# What stands before the answer of a process that may be ended by its alarm before it can give it.
+_LAST_WORDS = b"L"
+# So long after its time a call is ended that lets nobody else in its process do that.
+_GRACE = 2.0
+# No clock of the system's goes much further.
+_LONGEST = 1e8
 # Processes are started and buried one at a time: multiprocessing looks after all of them whenever one starts.
 _one_at_a_time = threading.Lock()
 
@@ -46,8 +57,11 @@ class Worker:
         their_lifeline, self._lifeline = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(theirs, their_lifeline), name="strongroom-worker")
         self._process.daemon = False
-        with _one_at_a_time, _without_interrupts():
-            self._process.start()
+        with _one_at_a_time:
+            # Loky starts it otherwise, and some versions of Python let interrupts through again when they do that.
+            resource_tracker.ensure_running()
+            with _without_interrupts():
+                self._process.start()
         theirs.close()
         their_lifeline.close()
         self._lent: dict[bytes, bytes] = {}
@@ -71,23 +85,28 @@ class Worker:
         Raises:
             WorkerDiedError: the process died before it answered.
         """
-        try:
+        last_words = b""
+        # Nobody is there to hear the message, or to answer.
+        with contextlib.suppress(EOFError, OSError):
             self._lend()
             self._pipe.send_bytes(message)
-            wait([self._pipe, self._death])
-            if self._pipe.poll():
-                return self._answer()
-        except (EOFError, OSError):
-            pass
-        raise WorkerDiedError(self._bury())
+            while (answer := self._next()) is not None:
+                if answer.startswith(_SECRETS):
+                    # Before the answer itself is looked at: what a task raised or logged may quote what it was shown.
+                    take_lent_secrets(answer.removeprefix(_SECRETS))
+                elif answer.startswith(_LAST_WORDS):
+                    last_words = answer.removeprefix(_LAST_WORDS)
+                else:
+                    return answer
+        exitcode = self._bury()
+        if last_words and exitcode == -signal.SIGALRM:
+            return last_words
+        raise WorkerDiedError(exitcode)
 
-    def _answer(self) -> bytes:
-        answer = self._pipe.recv_bytes()
-        while answer.startswith(_SECRETS):
-            # Before the answer itself is looked at: what a task raised or logged may quote what it was shown.
-            take_lent_secrets(answer.removeprefix(_SECRETS))
-            answer = self._pipe.recv_bytes()
-        return bytes(answer)
+    def _next(self) -> bytes | None:
+        """What the process says next; None if it has died."""
+        wait([self._pipe, self._death])
+        return bytes(self._pipe.recv_bytes()) if self._pipe.poll() else None
 
     def _lend(self) -> None:
         """Give the process what only this one has: keys, and the secrets that it is to mask.
@@ -119,7 +138,9 @@ class Worker:
             self.kill()
             wait([self._death], _PATIENCE)
         with _one_at_a_time:
-            self._process.join(_PATIENCE)
+            # Joining waits for a pipe, which a child of the process may hold longer than that lived.
+            if self._process.exitcode is None:
+                self._process.join(_PATIENCE)
         for end in (self._pipe, self._lifeline):
             end.close()
         if self._death != self._process.sentinel:
@@ -163,6 +184,7 @@ def _serve(pipe: Connection, lifeline: Connection) -> None:
         os.set_inheritable(end.fileno(), False)  # noqa: FBT003  # as Python has it
     _end_with(lifeline)
     threading.Thread(target=_follow, args=(lifeline,), name="strongroom-lifeline", daemon=True).start()
+    last_resort.set(partial(_ended_by_alarm, pipe))
     known = b""
     problem: TransferError | None = None
     # Nobody asks any more, or nobody is there to hear the answer.
@@ -181,6 +203,22 @@ def _serve(pipe: Connection, lifeline: Connection) -> None:
                 if known != (known := lend_secrets()):
                     pipe.send_bytes(_SECRETS + known)
                 pipe.send_bytes(answer)
+
+
+@contextlib.contextmanager
+def _ended_by_alarm(pipe: Connection, seconds: float, error: TaskTimeoutError) -> Iterator[None]:
+    """Have the system end this process if the call lets nobody here do that in time, with *error* as its last words."""
+    if threading.current_thread() is not threading.main_thread() or seconds > _LONGEST:
+        yield  # what a task calls in turn ends with the task
+        return
+    pipe.send_bytes(_LAST_WORDS + dumps((False, error), "the news of that", instead="report this"))
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _mask() -> TransferError | None:
