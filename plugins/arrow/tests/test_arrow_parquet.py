@@ -21,10 +21,12 @@ from strongroom.errors import SerializationError
 from strongroom.testing import SerializerTests, vector
 from strongroom_arrow import Parquet
 from strongroom_arrow._errors import PayloadError
+from strongroom_arrow._pages import values_in
 
 Same = Callable[[object, object], None]
 VECTORS = Path(__file__).parents[3] / "tests" / "vectors" / "parquet"
 PARQUET = Parquet()
+KEY = b"strongroom.arrow"
 
 VALUES: dict[str, object] = {
     "table.parquet": pa.table(
@@ -153,15 +155,52 @@ def test_changed_bytes_give_a_value_or_an_error_of_ours(name: str) -> None:
             continue
 
 
-def test_a_small_file_that_becomes_much_more_is_refused() -> None:
-    few = pq.read_table(io.BytesIO(PARQUET.dumps(pa.table({"a": ["x" * 100_000]}))))
+def file_of(column: object, **options: object) -> bytes:
+    """A file that says of itself that it holds a table of *column*, written as no writer of ours would."""
+    table = pa.table({"a": column})
+    told = f'{{"is":"description","version":1,"kind":"pyarrow.Table","rows":{len(table)}}}'.encode()
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, few.schema, compression="zstd", use_dictionary=True) as writer:
-        writer.write_table(pa.concat_tables([few] * 2000))
+    pq.write_table(table.replace_schema_metadata({KEY: told}), sink, **{"use_dictionary": False, **options})
+    return sink.getvalue()
 
-    assert len(sink.getvalue()) < 64 << 10
-    with pytest.raises(PayloadError, match="much more than it is"):
-        PARQUET.loads(sink.getvalue())
+
+LONG = "x" * (1 << 18)
+BOMBS = {
+    "of a dictionary": (lambda: pa.array([LONG] * 1000), {"use_dictionary": True, "compression": "none"}),
+    "of pieces of the value before": (
+        lambda: pa.array([LONG[:size] for size in range(1, 16_000)]),
+        {"column_encoding": {"a": "DELTA_BYTE_ARRAY"}, "compression": "none"},
+    ),
+    "of later pages": (lambda: np.zeros(1000), {"data_page_version": "2.0", "compression": "none"}),
+    "of missing values in one row": (
+        lambda: pa.ListArray.from_arrays([0, 70_000_000], pa.nulls(70_000_000, pa.int8())),
+        {"compression": "none"},
+    ),
+    **{
+        name: (lambda: np.zeros(1 << 22), {"compression": name}) for name in ("zstd", "gzip", "snappy", "brotli", "lz4")
+    },
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_file_that_becomes_much_more_is_refused_before_it_does(name: str) -> None:
+    column, options = BOMBS[name]
+    data = file_of(column(), **options)
+    assert len(data) < 4 << 20
+    before = pa.total_allocated_bytes()
+
+    with pytest.raises(PayloadError, match=r"this plugin does not write|much more than it is"):
+        PARQUET.loads(data)
+    assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+def test_what_is_read_of_a_file_before_pyarrow_is_what_pyarrow_reads_of_it() -> None:
+    for name, value in VALUES.items():
+        data = PARQUET.dumps(value)
+        metadata = pq.ParquetFile(io.BytesIO(data)).metadata
+        groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+        counts = [group.column(at).num_values for group in groups for at in range(group.num_columns)]
+        assert values_in(memoryview(data)) == sum(counts), name
 
 
 def test_a_small_file_of_very_many_missing_values_is_refused_by_writer_and_reader() -> None:

@@ -3,8 +3,9 @@
 
 Parquet has types of its own, and Arrow's are mapped to them and back. Whether a schema survives that is tried with an
 empty file. Pages are neither compressed nor encoded by dictionaries: a codec around the serializer compresses all of
-it. So what a file becomes has to do with its size, and one that becomes much more is refused while it is read, a few
-rows at a time. Its own statements about itself are not asked: pyarrow ends the process over some that are forged.
+it. So what a file becomes has to do with its size, and one that becomes much more is refused: before it is read if its
+pages say so, else while it is, a few rows at a time. pyarrow is not asked what a file says of itself: it ends the
+process over some that are forged.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from strongroom_arrow import _layout
 from strongroom_arrow._bytes import Counted
 from strongroom_arrow._errors import PARQUET, PayloadError, refusal
+from strongroom_arrow._pages import values_in
 from strongroom_arrow._streams import check_schema, with_own_metadata
 from strongroom_arrow._types import foreign_field, has_dictionary
 
@@ -45,13 +47,13 @@ def write(sink: BinaryIO, schema: pa.Schema, parts: Iterable[pa.RecordBatch], de
             # What would be found invalid when it is read had better not be written.
             part.validate(full=True)
             writer.write_batch(part, row_group_size=_ROWS)
-            taken += part.nbytes
+            taken += max(2 * part.nbytes, part.num_rows * part.num_columns)
         # Only here, not in a `with`: a file that broke off must not get its footer.
         writer.close()
     except (pa.ArrowException, UnicodeError) as exc:
         raise refusal(f"Parquet refuses to write it ({type(exc).__name__})", id_=PARQUET) from exc
-    # Twice, since it may be laid out differently when it is read.
-    if 2 * taken > _most(counted.tell()):
+    # Twice its bytes, since it may be laid out differently when it is read.
+    if taken > _most(counted.tell()):
         raise refusal("nearly all of it is missing values, which no reader would unpack; use arrow", id_=PARQUET)
 
 
@@ -62,6 +64,8 @@ def read(content: memoryview) -> tuple[pa.Table, _layout.Description]:
         PayloadError: it is not one whole file that `write` wrote, or what is in it is not valid.
     """
     try:
+        if values_in(content) > _most(len(content)):
+            raise PayloadError("it would unpack to much more than it is")
         file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)), pre_buffer=False)
         description = _layout.decode((file.schema_arrow.metadata or {}).get(_layout.KEY, b""))
         if foreign_field(file.schema_arrow) is not None:
