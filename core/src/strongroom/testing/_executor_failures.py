@@ -96,6 +96,8 @@ class ExecutorFailureTests:
         assert state.message == "StubbornError in the task"
         assert isinstance(error := state.result, RecordedError)
         assert (error.kind.rpartition(".")[2], error.message) == ("StubbornError", "stubborn")
+        # The others of its chain can, and so are what they were.
+        assert type(error.__cause__) is LookupError
 
     def test_an_exception_that_cannot_leave_its_process_is_told_with_its_chain_notes_and_traceback(
         self, executor: Executor

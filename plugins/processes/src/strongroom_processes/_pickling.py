@@ -13,7 +13,7 @@ import sys
 import types
 from functools import lru_cache
 from importlib.machinery import PathFinder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import cloudpickle
 
@@ -22,12 +22,14 @@ from strongroom.errors import TransferError
 from strongroom.signals import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Definitions", "dumps", "loads"]
 
 Definitions = dict[int, tuple[object, bytes | None]]
 """The id of a function or class -> itself, so that the id stays its own, and its pickle; None if it can be imported."""
+
+_Reduced: TypeAlias = "tuple[object, object, tuple[Mapping[str, object], *tuple[object, ...]], *tuple[object, ...]]"
 
 
 def dumps(value: object, what: str, *, instead: str, definitions: Definitions | None = None) -> bytes:
@@ -74,7 +76,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
     def reducer_override(self, obj: object) -> object:
         if isinstance(obj, BaseException):
             # A signal stands for a state: without that it would not be the same.
-            return reduce_error(as_recorded(obj) if self._inert and not isinstance(obj, Signal) else obj)
+            is_inert = self._inert and not isinstance(obj, Signal) and not self._is_pickled(obj)
+            return reduce_error(as_recorded(obj) if is_inert else obj)
         if isinstance(obj, types.CodeType):
             # Cloudpickle leaves out which file it comes from, and so what tells somebody where an exception was raised.
             return _in_file, (*self.dispatch_table[types.CodeType](obj)[:2], obj.co_filename)
@@ -84,6 +87,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle publis
             _travel_whole(obj.__module__)
             return super().reducer_override(obj)
         return self._definition(obj, self._definitions)
+
+    def _is_pickled(self, error: BaseException) -> bool:
+        """True if *error* itself can be pickled, whatever the others of its chain are."""
+        make, arguments, (attributes, *_), *_ = cast("_Reduced", reduce_error(error))
+        try:
+            _Pickler(io.BytesIO(), self._definitions, inert=False).dump((make, arguments, attributes))
+        except Exception:  # as in `dumps`
+            return False
+        return True
 
     def _definition(self, obj: types.FunctionType | type, definitions: Definitions) -> object:
         if id(obj) not in definitions:
