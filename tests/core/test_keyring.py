@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import pickle
 import stat
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from strongroom.keyring import SEAL_OVERHEAD, Key, KeyFile, Keyring, bind
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
 SECRET = bytes(range(32))
 
@@ -125,8 +128,19 @@ def test_threads_never_seal_with_one_nonce() -> None:
     keyring = Keyring([Key(SECRET)])
     keyring.seal(b"message", b"context")
 
-    with ThreadPoolExecutor(8) as pool:
-        sealed = list(pool.map(lambda _: keyring.seal(b"message", b"context"), range(4000)))
+    def trace(frame: FrameType, event: str, arg: object) -> object:
+        if frame.f_code is not Sealing.seal.__code__:
+            return None
+        # At each line another thread has its turn.
+        time.sleep(0.0005)
+        return trace
+
+    def seal(count: int) -> list[bytes]:
+        sys.settrace(trace)
+        return [keyring.seal(b"message", b"context") for _ in range(count)]
+
+    with ThreadPoolExecutor(4) as pool:
+        sealed = [each for found in pool.map(seal, [20] * 4) for each in found]
 
     assert len({each[:125] for each in sealed}) == len(sealed)
 

@@ -14,6 +14,7 @@ this one.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from strongroom.abc import Serializer
@@ -23,7 +24,7 @@ from strongroom_json._places import ROOT, Refused
 from strongroom_json._shape import Shape, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["JSON"]
 
@@ -79,9 +80,9 @@ class JSON(Serializer):
         if not data.endswith(b"\n"):
             raise self._unreadable("the end is missing")
         # Without a text that begins like a tag there is none: then it is plain JSON.
-        decode = self._decode if b'"$' in data or b"\\u0024" in data else _decode_plain
+        is_plain = b'"$' not in data and b"\\u0024" not in data
         try:
-            return decode(data)
+            return _plain_decoder()(data) if is_plain else self._decode(data)
         except SerializationError:
             raise
         except RecursionError:
@@ -102,10 +103,11 @@ class JSON(Serializer):
         return SerializationError(self.id, f"what is stored cannot be read: {why}")
 
 
-def _decode_plain(data: bytes) -> object:
-    import orjson
+@cache
+def _plain_decoder() -> Callable[[bytes], object]:
+    import orjson  # few programs that have this plugin read JSON
 
-    return cast("object", orjson.loads(memoryview(data)[:-1]))
+    return cast("Callable[[bytes], object]", orjson.loads)
 
 
 def _pieces(value: object, classes: tuple[type, ...]) -> Iterator[bytes | memoryview]:
