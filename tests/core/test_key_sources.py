@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import pickle
 import subprocess
@@ -52,22 +53,22 @@ def in_environment(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[[str], int]]:
     """Opens a text as the program would have it that is started with it; gives the number."""
-    numbers: list[int] = []
+    opened: list[tuple[int, os.stat_result]] = []
 
     def _open(text: str) -> int:
         path = tmp_path / "opened"
         path.write_text(text)
         number = os.open(path, os.O_RDONLY)
         os.set_inheritable(number, True)
-        numbers.append(number)
+        opened.append((number, os.fstat(number)))
         return number
 
     yield _open
-    for number in numbers:
-        try:
-            os.close(number)
-        except OSError:
-            continue
+    for number, status in opened:
+        # What was read is closed, and its number may be that of something else by now.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(number), status):
+                os.close(number)
 
 
 def primary_of(text: str) -> str:
