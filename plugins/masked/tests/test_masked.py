@@ -105,6 +105,11 @@ def test_patterns_and_names_of_the_settings_are_looked_for(monkeypatch: pytest.M
     assert strongroom_mask("tax number: 5", "") == f"tax number: {MASK}"
 
 
+@pytest.mark.parametrize(("text", "masked"), [("IBAN DE89 3704", f"IBAN {MASK}"), ("DE89 3704", MASK)])
+def test_a_group_that_matches_nothing_leaves_nothing(text: str, masked: str) -> None:
+    assert Masker((r"(IBAN )?DE\d\d \d+",))(text) == masked
+
+
 def test_a_pattern_that_is_none_is_an_error_that_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRONGROOM_MASKED_PATTERNS", "hunter2(")
 

@@ -85,7 +85,7 @@ def _normal(name: str) -> str:
 
 def _keep_first_group(found: re.Match[str]) -> str:
     """What says that a secret follows is kept, such as the scheme of a URL."""
-    return f"{found[1]}{MASK}" if found.re.groups else MASK
+    return f"{found[1] or ''}{MASK}" if found.re.groups else MASK
 
 
 @lru_cache(maxsize=8)
