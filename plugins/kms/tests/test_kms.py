@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from strongroom import Flow, KeySource, ResultStore, task
+from strongroom._plugins import installed_plugins
 from strongroom.errors import KeyringError
 from strongroom.keyring import KeyFile, Keyring
 from strongroom.project import Project
@@ -229,6 +230,10 @@ def refuses_to_load(source: KMSKeys) -> str:
 def test_what_cannot_be_the_name_of_a_key_is_refused(path: Path, name_: str) -> None:
     with pytest.raises(KeyringError, match=r"keys\.url must be"):
         KMSKeys(path, name_)
+
+
+def test_it_is_called_what_the_settings_call_it(path: Path) -> None:
+    assert installed_plugins(None).key_source("kms", "alias/a", path.parent).id == KMSKeys(path, "alias/a").id == "kms"
 
 
 def test_the_region_of_an_arn_is_asked(service: Service, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
