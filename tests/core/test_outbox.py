@@ -588,6 +588,25 @@ def test_who_puts_nothing_more_gives_back_the_room(outboxes: Outboxes) -> None:
     assert Contents(box.folder).documents == 1
 
 
+def test_a_file_of_which_the_room_is_cut_off_just_then_is_opened(
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box.create(outboxes.root, RUN)
+    slit = Slit(box.folder, About(RUN, Kept.id, Kept.address), outboxes.most_bytes)
+    slit.put(an_envelope(0))
+    fstat = os.fstat
+
+    def cut_off(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        slit.close()
+        return status
+
+    monkeypatch.setattr(segment_module.os, "fstat", cut_off)
+
+    assert box.take() == [an_envelope(0)]
+    box.remove()
+
+
 @pytest.mark.parametrize("length", [0, 64])
 def test_an_empty_file_with_more_behind_it_is_missed(outboxes: Outboxes, length: int) -> None:
     folder = leave(outboxes, envelopes(6, size=300_000))

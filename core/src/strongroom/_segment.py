@@ -94,15 +94,15 @@ class Segment:
         """
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         try:
-            size = os.fstat(descriptor).st_size
-            mapped = mmap.mmap(descriptor, size) if size else None
+            # All of it, however long it is by now: whoever appends may be cutting off what nothing was put into.
+            mapped = mmap.mmap(descriptor, 0) if os.fstat(descriptor).st_size else None
         finally:
             os.close(descriptor)
         if mapped is None or not any(mapped[: len(_MAGIC)]):
             return None
         segment = cls(path, mapped)
         marks = (segment.durable, segment.delivered, segment.written)
-        if mapped[: len(_MAGIC)] != _MAGIC or not all(_START <= mark <= size for mark in marks):
+        if mapped[: len(_MAGIC)] != _MAGIC or not all(_START <= mark <= len(mapped) for mark in marks):
             segment.close()
             raise OutboxDamagedError(str(path), "it is no file of an outbox, or its beginning was changed")
         return segment
