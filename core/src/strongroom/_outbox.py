@@ -28,9 +28,11 @@ __all__ = ["Outbox", "Straight", "open_outbox"]
 
 _log = logging.getLogger("strongroom")
 
-_BATCH = 512
-# So that a batch is worth a transaction: states come one by one, and each transaction waits for the disk.
-_GATHER = 0.02
+_BATCH = 4096
+# So that a batch is worth a transaction: states come one by one, and each transaction waits for the disk. And while the
+# sender waits for Python's lock, each call in which a task lets go of it wakes the sender, nearly always in vain: with
+# five times as many batches a cache hit, which opens a file, took 4 to 14 us more.
+_GATHER = 0.1
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
 # A connection that was lost is made again by the second try.
