@@ -42,7 +42,7 @@ class Load:
         return f"groups of {self.group}{', a thread computing' if self.busy else ''}"
 
 
-# Of 512 is what the outbox sends while a run is busy, and of 100 what it sends while a run is slower than that.
+# About 1000 is the most that the outbox sends at once, and of 100 what it sends while a run is slower than that.
 LOADS = (*(Load(10_000, group) for group in (100, 512, 1000, 5000)), Load(1000, 1000, busy=True))
 
 
