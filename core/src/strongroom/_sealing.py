@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,20 +42,21 @@ SEALING_OVERHEAD = _NONCE_SIZE + 16
 class Sealing:
     """One data key, for many messages. Safe to use from several threads."""
 
-    __slots__ = ("_encrypt", "_lock", "_process", "_used", "_wrapped")
+    __slots__ = ("_encrypt", "_forks", "_lock", "_used", "_wrapped")
 
     def __init__(self, wrapped: bytes, data_key: bytes) -> None:
         """Seal with *data_key*, which nobody else seals with, and put it before each message as *wrapped*."""
         self._wrapped = wrapped
         self._encrypt = _cipher(data_key).encrypt
+        _count_forks()
+        self._forks = len(_forks)
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._used = 0
 
     @property
     def is_used_up(self) -> bool:
         """True if another data key is due: after so many messages, or since this process is a fork of its owner."""
-        return self._used >= _MOST_MESSAGES or self._process != os.getpid()
+        return self._used >= _MOST_MESSAGES or self._forks != len(_forks)
 
     def seal(self, message: bytes, context: bytes) -> bytes:
         """*message*, encrypted and authenticated together with *context*, behind the wrapped data key."""
@@ -78,3 +80,12 @@ def _cipher(data_key: bytes) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only whoever seals or opens needs it
 
     return AESGCM(data_key)
+
+
+# One for each fork that lies between the first process and this one. A process id would not do: it is given again.
+_forks: list[None] = []
+
+
+@cache
+def _count_forks() -> None:
+    os.register_at_fork(after_in_child=lambda: _forks.append(None))
