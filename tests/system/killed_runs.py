@@ -23,6 +23,7 @@ from strongroom.errors import UnknownRunError
 from strongroom.project import Project
 
 LOG = Path("calls.log")
+COUNTS = Path("counts.json")
 COUNT = 20
 # What takes longer than that waits for ever; it says where.
 PATIENCE = 120.0
@@ -225,7 +226,8 @@ def main(rounds: int, seed: int, how: signal.Signals) -> None:
         counts[outcome] = counts.get(outcome, 0) + 1
         # Most kills are to come in the middle, whatever else the machine does just then.
         longest *= 0.8 if outcome == "ended" else 1.1
-    sys.stdout.write(f"{json.dumps(counts)}\n")
+    # Not to standard output, where a worker says it, too, if its run is killed while it is started.
+    COUNTS.write_text(json.dumps(counts))
 
 
 if __name__ == "__main__":
