@@ -7,6 +7,7 @@ Run as a script, this file is the process that dies.
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import logging
 import os
@@ -572,6 +573,41 @@ def test_what_somebody_puts_beside_the_files_of_a_box_is_left_there(outboxes: Ou
 
 def test_a_box_that_was_delivered_meanwhile_is_no_box(outboxes: Outboxes) -> None:
     assert Box.open(outboxes.root / f"{0:016x}-{RUN}") is None
+
+
+def sweep(outboxes: Outboxes) -> None:
+    """What another process does when it begins: it delivers what is left of others."""
+    outboxes.deliver(Kept())
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "while it is looked into", "before it is locked"])
+def test_a_box_that_is_swept_away_while_it_is_made_is_made_again(
+    outboxes: Outboxes, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    lock, flock = box_module._lock, fcntl.flock
+    held: list[int] = []
+
+    def meanwhile(folder: Path) -> int | None:
+        # Once, and for the other process it is as ever.
+        monkeypatch.undo()
+        if moment == "before it is opened":
+            sweep(outboxes)
+        elif moment == "while it is looked into":
+            held.append(os.open(folder, os.O_RDONLY))
+            flock(held[0], fcntl.LOCK_EX)
+        else:
+            monkeypatch.setattr(box_module.fcntl, "flock", lambda *_: (monkeypatch.undo(), sweep(outboxes)))
+        return lock(folder)
+
+    monkeypatch.setattr(box_module, "_lock", meanwhile)
+    box = Box.create(outboxes.root, RUN)
+    Slit(box.folder, About(RUN, Kept.id, Kept.address), outboxes.most_bytes).put(an_envelope(0))
+
+    assert box.take() == [an_envelope(0)]
+    assert Box.open(box.folder) is None
+    box.remove()
+    for descriptor in held:
+        os.close(descriptor)
 
 
 def test_who_puts_nothing_more_gives_back_the_room(outboxes: Outboxes) -> None:

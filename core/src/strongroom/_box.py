@@ -7,6 +7,7 @@ system takes from a process that dies; then the next one that comes delivers wha
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -32,6 +33,8 @@ T = TypeVar("T")
 _NAME = re.compile(r"[0-9]{8}")
 
 _SEGMENT = 1 << 20
+# Each time somebody has to come in a certain moment.
+_TRIES = 100
 # More than that at once gains nothing, and lets a backend that answers late be asked for more than it can do.
 _MOST = 1024
 
@@ -114,13 +117,15 @@ class Box:
             OSError: it cannot be made.
         """
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # By the time, so that what was first put is first delivered.
-        folder = root / f"{time.time_ns():016x}-{run_id}"
-        folder.mkdir(mode=0o700)
-        lock = _lock(folder)
-        if lock is None:
-            raise BlockingIOError(f"{folder} was locked as soon as it was made")
-        return cls(folder, lock, is_left=False)
+        for _ in range(_TRIES):
+            # By the time, so that what was first put is first delivered.
+            folder = root / f"{time.time_ns():016x}-{run_id}"
+            folder.mkdir(mode=0o700)
+            # Whoever looks for what others left may find it before it is locked, and takes away what is empty.
+            lock = _lock_of_what_stays(folder)
+            if lock is not None:
+                return cls(folder, lock, is_left=False)
+        raise BlockingIOError(errno.EBUSY, "others take away each box as soon as it is made", str(root))
 
     @classmethod
     def open(cls, folder: Path) -> Box | None:
@@ -311,6 +316,18 @@ def _lock(folder: Path) -> int | None:
             return None
         raise
     return descriptor
+
+
+def _lock_of_what_stays(folder: Path) -> int | None:
+    """As `_lock`; None, too, if somebody has removed *folder* before this process had the lock."""
+    lock = None
+    with suppress(FileNotFoundError):
+        lock = _lock(folder)
+        if lock is None or os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    if lock is not None:
+        os.close(lock)
+    return None
 
 
 _locked: weakref.WeakSet[Box] = weakref.WeakSet()
